@@ -1,0 +1,1 @@
+"""Simulated devices and the replay of recorded readings, over real MQTT."""

@@ -1,0 +1,188 @@
+"""A frame's bytes, as a device published them, to a checked :class:`~mliot.messages.Frame`: pure, one reason for each refusal."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import blake2b
+from math import isfinite
+
+import msgspec
+
+from mliot.errors import Rejected
+from mliot.measurements import Measurement
+from mliot.messages import Frame
+
+LONGEST_BYTES = 256 * 1024
+LATEST_AHEAD_MS = 5 * 60 * 1000
+LONGEST_DEPTH = 32
+_NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
+_MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_SECONDS_BELOW = 100_000_000_000
+"""A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
+
+
+def frame_id(device: str, event_ms: int, message: bytes) -> str:
+    """``{device}@{event ms}#{8 hex digits of BLAKE2b over the MQTT message's bytes}``: anybody who has the message can compute it."""
+    return f"{device}@{event_ms}#{blake2b(message, digest_size=4).hexdigest()}"
+
+
+def parse_frame(
+    message: bytes,
+    *,
+    mqtt_topic: str,
+    arrived_ms: int,
+    measurements: Mapping[str, Measurement],
+    retention_ms: int,
+    identity: bytes | None = None,
+) -> Frame:
+    """The frame in ``message``. ``identity`` replaces the bytes that are hashed where an envelope (LoRaWAN) was taken off.
+
+    Raises :class:`Rejected` with the reason that goes beside the dead letter.
+    """
+    body = _object(message)
+    device = _device(body)
+    place = _place(body, device)
+    payload = body.get("payload")
+    if payload is None:
+        raise Rejected("payload is missing")
+    if not isinstance(payload, dict):
+        raise Rejected(f"payload is {_kind(payload)}, not an object")
+    event_ms = _event_ms(payload)
+    undated = event_ms is None
+    at = arrived_ms if event_ms is None else event_ms
+    if at > arrived_ms + LATEST_AHEAD_MS:
+        raise Rejected(f"time is {(at - arrived_ms) // 1000} s in the future; at most {LATEST_AHEAD_MS // 1000} s is allowed")
+    if at < arrived_ms - retention_ms:
+        raise Rejected(f"time is older than the retention of {retention_ms // 86_400_000} days")
+    return Frame(
+        frame_id=frame_id(device, at, message if identity is None else identity),
+        device=device,
+        place_id=place,
+        event_ms=at,
+        arrived_ms=arrived_ms,
+        undated=undated,
+        mqtt_topic=mqtt_topic,
+        payload=_numbers(payload, measurements),
+    )
+
+
+def _object(message: bytes) -> dict[str, object]:
+    if len(message) > LONGEST_BYTES:
+        raise Rejected(f"message is {len(message)} bytes long; at most {LONGEST_BYTES} are allowed")
+    try:
+        message.decode()
+    except UnicodeDecodeError as error:
+        raise Rejected(f"not UTF-8 at byte {error.start}") from error
+    try:
+        body = msgspec.json.decode(message)
+    except RecursionError as error:
+        raise Rejected(f"nested too deep; at most {LONGEST_DEPTH} levels are allowed") from error
+    except msgspec.DecodeError as error:
+        raise Rejected(_why_not_json(message, error)) from error
+    if not isinstance(body, dict):
+        raise Rejected(f"not an object but {_kind(body)}")
+    return body
+
+
+def _why_not_json(message: bytes, error: msgspec.DecodeError) -> str:
+    """Python's ``json`` writes NaN and Infinity where a reading is missing, the commonest broken frame: named as such."""
+
+    def refuse(constant: str) -> float:
+        raise Rejected(f"{constant} is not a JSON number")
+
+    try:
+        json.loads(message, parse_constant=refuse)
+    except Rejected as reason:
+        return str(reason)
+    except (ValueError, RecursionError):
+        pass
+    return f"not JSON: {error}"
+
+
+def _device(body: Mapping[str, object]) -> str:
+    field = "name" if body.get("name") not in (None, "") else "id"
+    value = body.get(field)
+    if value in (None, ""):
+        raise Rejected("id is missing")
+    return _name(field, value)
+
+
+def _place(body: Mapping[str, object], device: str) -> str:
+    value = body.get("place_id")
+    return device if value in (None, "") else _name("place_id", value)
+
+
+def _name(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise Rejected(f"{field} is {_kind(value)}, not a string")
+    if not _NAME.fullmatch(value):
+        raise Rejected(f"{field} {_shown(value)} may hold only letters, digits and _ . : -, at most 64")
+    return value
+
+
+def _event_ms(payload: Mapping[str, object]) -> int | None:
+    stamp = payload.get("timestamp")
+    if stamp is not None:
+        if isinstance(stamp, bool) or not isinstance(stamp, int | float):
+            raise Rejected(f"timestamp is {_kind(stamp)}, not a number")
+        if not isfinite(stamp):
+            raise Rejected("timestamp is not finite")
+        if stamp <= 0:
+            raise Rejected("timestamp is not after 1970")
+        return round(stamp * 1000) if stamp < _SECONDS_BELOW else round(stamp)
+    date = payload.get("date")
+    if date is None:
+        return None
+    if not isinstance(date, str):
+        raise Rejected(f"date is {_kind(date)}, not a string")
+    try:
+        at = datetime.fromisoformat(date)
+    except ValueError as error:
+        raise Rejected(f"date {_shown(date)} is not ISO 8601") from error
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measurement]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for name, value in payload.items():
+        if name in ("timestamp", "date"):
+            continue
+        if not _MEASUREMENT.fullmatch(name):
+            raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Rejected(f"{name} is {_kind(value)}, not a number")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
+        if not isfinite(number):
+            raise Rejected(f"{name} is not finite")
+        known = measurements.get(name)
+        if known is not None and not known.allows(number):
+            raise Rejected(f"{name} {number:g} {known.unit} is outside its range {known.range[0]:g} to {known.range[1]:g}")
+        numbers[name] = number
+    if not numbers:
+        raise Rejected("payload holds no measurement")
+    return numbers
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _shown(text: str) -> str:
+    """``text`` quoted for a reason: control characters escaped, cut to 80 characters."""
+    return ascii(text if len(text) <= 80 else text[:80] + "…")

@@ -1,0 +1,227 @@
+"""The messages that travel through Kafka: their topics, their fields and their JSON.
+
+Values are JSON so that any tool can read them. Times are whole milliseconds since 1970-01-01 UTC. ``docs/asyncapi.yaml`` is generated from here.
+"""
+
+from base64 import b64decode, b64encode
+from hashlib import blake2b
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+import msgspec
+
+Ms = Annotated[int, msgspec.Meta(description="milliseconds since 1970-01-01 UTC")]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What every message has: a topic to travel on and an id under which it is stored once."""
+
+    topic_name: ClassVar[str]
+
+    @property
+    def id(self) -> str:
+        raise NotImplementedError
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+class Frame(Message):
+    """One reading of one device, checked. ``payload`` holds every finite number it carried, by measurement."""
+
+    topic_name: ClassVar[str] = "stream-frame"
+
+    frame_id: str
+    device: str
+    place_id: str
+    event_ms: Ms
+    arrived_ms: Ms
+    undated: bool = False
+    mqtt_topic: str
+    payload: dict[str, float]
+
+    @property
+    def id(self) -> str:
+        return self.frame_id
+
+
+class Window(Message):
+    """Aggregates over one closed tumbling window of one key; ``first`` and ``last`` are addresses ``topic-partition-offset``."""
+
+    topic_name: ClassVar[str] = "stream-window"
+
+    window_id: str
+    grain: str
+    key: str
+    place_id: str
+    start_ms: Ms
+    end_ms: Ms
+    frames: int
+    first: str
+    last: str
+    closed_by: Literal["watermark", "clock"] = "watermark"
+    values: dict[str, float]
+
+    @property
+    def id(self) -> str:
+        return self.window_id
+
+
+class Feature(Message):
+    """One feature row as served. ``feature_id`` equals the id of the window it describes; null values are left out."""
+
+    topic_name: ClassVar[str] = "stream-feature"
+
+    feature_id: str
+    model: str
+    version: str
+    grain: str
+    key: str
+    place_id: str
+    start_ms: Ms
+    end_ms: Ms
+    frames: int
+    first: str
+    last: str
+    made_ms: Ms
+    values: dict[str, float]
+
+    @property
+    def id(self) -> str:
+        return self.feature_id
+
+
+class Prediction(Message):
+    """One answer of one model version about one feature row. ``shadow`` marks answers that nothing may act on."""
+
+    topic_name: ClassVar[str] = "stream-prediction"
+
+    prediction_id: str
+    use_case: str
+    feature_id: str
+    model_version: str
+    feature_version: str
+    key: str
+    place_id: str
+    at_ms: Ms
+    for_ms: Ms
+    made_ms: Ms
+    value: float
+    probability: float | None = None
+    low: float | None = None
+    high: float | None = None
+    shadow: bool = False
+    baseline: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.prediction_id
+
+
+class Label(Message):
+    """What turned out to be true for one feature row; it may be learnt from once ``available_ms`` has passed."""
+
+    topic_name: ClassVar[str] = "stream-label"
+
+    use_case: str
+    feature_id: str
+    key: str
+    place_id: str
+    label_ms: Ms
+    available_ms: Ms
+    value: float
+
+    @property
+    def id(self) -> str:
+        return f"{self.use_case}:{self.feature_id}"
+
+
+CommandState = Literal["queued", "sent", "acked", "failed", "expired"]
+
+
+class Command(Message):
+    """A state of a command to a device; it names the prediction that decided it and when it stops being worth obeying."""
+
+    topic_name: ClassVar[str] = "stream-command"
+
+    command_id: str
+    state: CommandState
+    device: str
+    place_id: str
+    use_case: str
+    prediction_id: str
+    action: str
+    value: float
+    decided_ms: Ms
+    expires_ms: Ms
+    at_ms: Ms
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.command_id}:{self.state}"
+
+
+class Ack(Message):
+    """A device's answer to a command."""
+
+    topic_name: ClassVar[str] = "stream-ack"
+
+    command_id: str
+    device: str
+    ok: bool
+    at_ms: Ms
+    arrived_ms: Ms
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.command_id
+
+
+class DeadLetter(Message):
+    """A record that could not be used: the original bytes, where it came from, which service refused it and why."""
+
+    topic_name: ClassVar[str] = "stream-deadletter"
+
+    dead_id: str
+    service: str
+    reason: str
+    source: str
+    key: str = ""
+    at_ms: Ms
+    original_base64: str
+    traceparent: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.dead_id
+
+    @property
+    def original(self) -> bytes:
+        return b64decode(self.original_base64)
+
+    @classmethod
+    def of(cls, original: bytes, *, source: str, service: str, reason: str, at_ms: int, key: str = "", traceparent: str = "") -> "DeadLetter":
+        """A dead letter whose id depends on service, source and bytes only, so that a redelivery has the same id."""
+        digest = blake2b(f"{service}\0{source}\0".encode() + original, digest_size=16).hexdigest()
+        return cls(dead_id=digest, service=service, reason=reason, source=source, key=key, at_ms=at_ms,
+                   original_base64=b64encode(original).decode(), traceparent=traceparent)  # fmt: skip
+
+
+MESSAGES: tuple[type[Message], ...] = (Frame, Window, Feature, Prediction, Label, Command, Ack, DeadLetter)
+ALERT_TOPIC = "stream-alert"
+CHECKPOINT_TOPIC = "stream-checkpoint"
+"""Compacted; the online learner's state, committed in one transaction with what it learnt from."""
+TOPICS: tuple[str, ...] = (*(message.topic_name for message in MESSAGES), ALERT_TOPIC, CHECKPOINT_TOPIC)
+
+M = TypeVar("M", bound=Message)
+_DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {message: msgspec.json.Decoder(message) for message in MESSAGES}
+
+
+def decode(kind: type[M], value: bytes) -> M:
+    """The message in ``value``. Raises :class:`msgspec.DecodeError` (or its subclass ValidationError) naming the field."""
+    return _DECODERS[kind].decode(value)  # type: ignore[return-value]
+
+
+def prediction_id(feature_id: str, use_case: str, model_version: str) -> str:
+    return f"{feature_id}+{use_case}+{model_version}"

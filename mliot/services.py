@@ -1,0 +1,148 @@
+"""What every running service shows of itself: its state, rate, lag, last error and counts, at ``/health`` and ``/metrics``.
+
+The counts add up (``docs/service-contract.md``): read = used + rejected + held + duplicate + late + passed.
+"""
+
+import errno
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import msgspec
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from mliot.clock import Clock, SystemClock
+from mliot.errors import PortTaken
+from mliot.settings import HOST, Settings
+
+SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "fleet")
+"""The services in the data's order; service number i answers on ``metrics_port + i``."""
+
+State = Literal["starting", "ok", "waiting", "stopping"]
+RATE_OVER_S = 10
+
+
+def metrics_port(settings: Settings, service: str) -> int:
+    """The loopback port on which ``service`` answers /health and /metrics."""
+    return settings.metrics_port + SERVICES.index(service)
+
+
+class ServiceStatus:
+    """What a service says of itself; one writer (its loop), read by the listener's threads."""
+
+    def __init__(self, service: str, clock: Clock | None = None) -> None:
+        self.service = service
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._since_ms = self._clock.now_ms()
+        self._state: State = "starting"
+        self._counts: Counter[str] = Counter()
+        self._marks: list[tuple[float, int]] = []
+        self._lag = 0
+        self._last_error = ""
+        self._last_error_ms: int | None = None
+
+    def ok(self) -> None:
+        self._enter("ok")
+
+    def stopping(self) -> None:
+        self._enter("stopping")
+
+    def waiting(self, why: str) -> None:
+        """An external part is away: say which, and count it as an error of now."""
+        self._enter("waiting")
+        self.error(why)
+
+    def error(self, text: str) -> None:
+        with self._lock:
+            self._last_error, self._last_error_ms = text, self._clock.now_ms()
+            self._counts["errors"] += 1
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Adds to the counts; ``read`` is what the rate is taken of."""
+        with self._lock:
+            self._counts.update(counts)
+            now = self._clock.monotonic()
+            self._marks = [mark for mark in self._marks if mark[0] > now - RATE_OVER_S]
+            if counts.get("read"):
+                self._marks.append((now, counts["read"]))
+
+    def lag(self, records: int) -> None:
+        with self._lock:
+            self._lag = records
+
+    def snapshot(self) -> dict[str, Any]:
+        """The status as /health answers it."""
+        with self._lock:
+            now = self._clock.monotonic()
+            read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
+            return {
+                "service": self.service,
+                "state": self._state,
+                "since_ms": self._since_ms,
+                "rate_per_s": round(read / RATE_OVER_S, 2),
+                "lag": self._lag,
+                "last_error": self._last_error,
+                "last_error_ms": self._last_error_ms,
+                "counts": dict(self._counts),
+            }
+
+    def collect(self) -> Iterable[Metric]:
+        """The status in Prometheus' terms."""
+        now = self.snapshot()
+        labels = [self.service]
+        counts = CounterMetricFamily("mliot_records", "records by what became of them", labels=["service", "outcome"])
+        for outcome, count in now["counts"].items():
+            counts.add_metric([self.service, outcome], count)
+        yield counts
+        for name, about, value in (
+            ("mliot_up", "1 while the service works, 0 while it waits for another part", float(now["state"] == "ok")),
+            ("mliot_lag_records", "records not yet read", now["lag"]),
+            ("mliot_rate_per_second", f"records read a second over {RATE_OVER_S} s", now["rate_per_s"]),
+        ):
+            gauge = GaugeMetricFamily(name, about, labels=["service"])
+            gauge.add_metric(labels, value)
+            yield gauge
+
+    def _enter(self, state: State) -> None:
+        with self._lock:
+            self._state = state
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Health checks come every few seconds: not a log line each."""
+
+
+@contextmanager
+def listening(status: ServiceStatus, settings: Settings) -> Any:
+    """Answers /health and /metrics on loopback while the block runs. Raises :class:`PortTaken` naming the setting."""
+    port = metrics_port(settings, status.service)
+    registry = CollectorRegistry()
+    registry.register(status)  # type: ignore[arg-type]
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/health":
+            body = msgspec.json.encode(status.snapshot())
+            start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+            return [body]
+        return metrics(environ, start)  # type: ignore[no-any-return]
+
+    try:
+        server: WSGIServer = make_server(HOST, port, answer, handler_class=_Quiet)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PortTaken(f"port {port} (health of {status.service}) is taken; move it with MLIOT_METRICS_PORT") from error
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()

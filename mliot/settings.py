@@ -1,0 +1,168 @@
+"""Every setting of MLIoT in one typed object, read once from ``MLIOT_*`` variables (and ``.env``) and passed down."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mliot.errors import SettingError
+
+PREFIX = "MLIOT_"
+HOST = "127.0.0.1"
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The settings. Each field is the variable ``MLIOT_<FIELD>``; its description is what ``docs/settings.md`` prints."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=False)
+
+    home: Path = Field(Path(".mliot"), description="Folder of everything the local stack keeps: data, logs, models, journals.")
+    usecases: Path | None = Field(None, description="Folder of further use case files, beside the built-in ones.")
+    measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
+    retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        120, description="Frames older than this are dead-lettered; Kafka keeps its topics as long."
+    )
+
+    kafka_bootstrap: str = Field("", description="Kafka of your own, host:port[,host:port]; empty: the local stack runs one.")
+    mqtt_url: str = Field("", description="MQTT 5 broker of your own, mqtt://[user:password@]host:port; empty: the local stack runs one.")
+    postgres_dsn: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL of your own, postgresql://user:password@host:port/database; empty: the local stack runs one."
+    )
+    endpoint_url: str = Field("", description="Prediction endpoint, http://host:port; empty: the local stack runs one.")
+    dagster_url: str = Field("", description="Dagster's web server, http://host:port; empty: the local stack runs one.")
+    dashboard_url: str = Field("", description="Operators' dashboard, http://host:port; empty: the local stack runs one.")
+
+    kafka_port: Port = Field(19092, description="Port of the local Kafka.")
+    kafka_controller_port: Port = Field(19093, description="Port of the local Kafka's controller.")
+    mqtt_port: Port = Field(11883, description="Port of the local MQTT broker.")
+    postgres_port: Port = Field(15432, description="Port of the local PostgreSQL.")
+    endpoint_port: Port = Field(13000, description="Port of the prediction endpoint.")
+    dagster_port: Port = Field(13070, description="Port of Dagster's web server.")
+    dagster_code_port: Port = Field(13071, description="Port of Dagster's code server.")
+    dashboard_port: Port = Field(18080, description="Port of the dashboard.")
+    metrics_port: Annotated[int, Field(ge=1, le=65000)] = Field(
+        19400, description="First of the ports on which the services answer /metrics and /health, one each."
+    )
+
+    partitions: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Partitions of each Kafka topic that MLIoT creates.")
+    batch_rows: Annotated[int, Field(ge=1, le=100_000)] = Field(5000, description="Most records in one batch of a service.")
+    commit_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(25, description="Longest wait for a batch to fill, in milliseconds.")
+    grace_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        5, description="How long after its end a window waits for frames that come late, in seconds."
+    )
+    idle_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        5, description="A partition silent for this long no longer holds windows open, in seconds."
+    )
+    transaction_s: Annotated[float, Field(ge=1, le=900)] = Field(30, description="Budget of one commit, and of a stop, in seconds.")
+
+    fleet_rooms: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Rooms in the simulated fleet, the reference room included.")
+    fleet_period_s: Annotated[float, Field(gt=0, le=3600)] = Field(5, description="Seconds between two frames of a simulated sensor.")
+    fleet_history_days: Annotated[float, Field(ge=0, le=60)] = Field(2, description="Days of history that the simulated fleet sends first.")
+    fleet_faults: str = Field("", description="Faults of the simulated fleet, of stuck, gap, spike, drift, bad_json; comma-separated.")
+    seed: int = Field(1, description="Seed of the simulated fleet.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line that is written.")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="Shape of log lines; auto: console on a terminal, else json.")
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _host_ports(cls, value: str) -> str:
+        for server in filter(None, value.split(",")):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError("must be host:port[,host:port]")
+        return value
+
+    @field_validator("mqtt_url", "endpoint_url", "dagster_url", "dashboard_url")
+    @classmethod
+    def _url(cls, value: str, info: object) -> str:
+        schemes = ("mqtt", "mqtts") if getattr(info, "field_name", "") == "mqtt_url" else ("http", "https")
+        if value:
+            parts = urlsplit(value)
+            if parts.scheme not in schemes or not parts.hostname or (parts.port is None and parts.scheme.startswith("mqtt")):
+                raise ValueError(f"must be {schemes[0]}://host:port")
+        return value.rstrip("/")
+
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _dsn(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must be postgresql://user:password@host:port/database")
+        return value
+
+    @field_validator("fleet_faults")
+    @classmethod
+    def _faults(cls, value: str) -> str:
+        allowed = {"stuck", "gap", "spike", "drift", "bad_json"}
+        unknown = {part.strip() for part in value.split(",") if part.strip()} - allowed
+        if unknown:
+            raise ValueError(f"unknown {', '.join(sorted(unknown))}; allowed are {', '.join(sorted(allowed))}")
+        return value
+
+    @property
+    def retention_ms(self) -> int:
+        return self.retention_days * 86_400_000
+
+    @property
+    def kafka_address(self) -> str:
+        return self.kafka_bootstrap or f"{HOST}:{self.kafka_port}"
+
+    @property
+    def mqtt_address(self) -> str:
+        return self.mqtt_url or f"mqtt://{HOST}:{self.mqtt_port}"
+
+    @property
+    def postgres_address(self) -> str:
+        """The DSN, password included where there is one: never log it."""
+        return self.postgres_dsn.get_secret_value() or f"postgresql://mliot@{HOST}:{self.postgres_port}/mliot"
+
+    @property
+    def endpoint_address(self) -> str:
+        return self.endpoint_url or f"http://{HOST}:{self.endpoint_port}"
+
+    @property
+    def dagster_address(self) -> str:
+        return self.dagster_url or f"http://{HOST}:{self.dagster_port}"
+
+    @property
+    def dashboard_address(self) -> str:
+        return self.dashboard_url or f"http://{HOST}:{self.dashboard_port}"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file; its stem is the database name that dbt's compiled SQL uses."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def models_path(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def journal_path(self) -> Path:
+        """Folder of the journals in which publishers note what the broker acknowledged."""
+        return self.home / "journal"
+
+    @property
+    def dbt_path(self) -> Path:
+        """Folder of what is generated for dbt and compiled by it."""
+        return self.home / "dbt"
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings as the environment has them. Raises :class:`SettingError`: variable, value, what is allowed."""
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingError("; ".join(_line(e["loc"], e["input"], e["msg"]) for e in error.errors())) from None
+
+
+SECRET_FIELDS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
+
+
+def _line(loc: tuple[int | str, ...], value: object, message: str) -> str:
+    name = str(loc[0]) if loc else "?"
+    shown = "(not shown)" if name in SECRET_FIELDS else repr(value)
+    return f"{PREFIX}{name.upper()}={shown}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,88 @@
+-- The store: one table a topic, one row an id, and the position that each consumer had reached in the same transaction.
+-- Times are milliseconds since 1970-01-01 UTC as in the messages; stored_ms is when the row was written.
+create schema if not exists mliot;
+set search_path to mliot;
+
+create table if not exists position (
+    consumer text not null, kafka_topic text not null, kafka_partition int not null, next_offset bigint not null,
+    primary key (consumer, kafka_topic, kafka_partition)
+);
+
+create table if not exists frame (
+    id text primary key, device text not null, place_id text not null, event_ms bigint not null, arrived_ms bigint not null,
+    undated boolean not null, mqtt_topic text not null, payload jsonb not null,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists frame_device on frame (device, event_ms desc);
+create index if not exists frame_place on frame (place_id, event_ms desc);
+
+create table if not exists frame_latest (
+    device text primary key, place_id text not null, event_ms bigint not null, arrived_ms bigint not null, frame_id text not null, payload jsonb not null
+);
+
+create table if not exists "window" (
+    id text primary key, grain text not null, key text not null, place_id text not null, start_ms bigint not null, end_ms bigint not null,
+    frames int not null, first text not null, last text not null, closed_by text not null, "values" jsonb not null,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists window_place on "window" (place_id, start_ms desc);
+
+create table if not exists feature (
+    id text primary key, model text not null, version text not null, grain text not null, key text not null, place_id text not null,
+    start_ms bigint not null, end_ms bigint not null, frames int not null, first text not null, last text not null,
+    made_ms bigint not null, "values" jsonb not null,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists feature_newest on feature (model, key, start_ms desc);
+create index if not exists feature_place on feature (place_id, start_ms desc);
+
+create table if not exists prediction (
+    id text primary key, use_case text not null, feature_id text not null, model_version text not null, feature_version text not null,
+    key text not null, place_id text not null, at_ms bigint not null, for_ms bigint not null, made_ms bigint not null,
+    value double precision not null, probability double precision, low double precision, high double precision,
+    shadow boolean not null, baseline double precision,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists prediction_feature on prediction (feature_id);
+create index if not exists prediction_newest on prediction (use_case, place_id, at_ms desc);
+
+create table if not exists label (
+    id text primary key, use_case text not null, feature_id text not null, key text not null, place_id text not null,
+    label_ms bigint not null, available_ms bigint not null, value double precision not null,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists label_newest on label (use_case, place_id, label_ms desc);
+create index if not exists label_feature on label (feature_id);
+
+-- One row a state of a command; command_now is where each stands.
+create table if not exists command (
+    id text primary key, command_id text not null, state text not null, device text not null, place_id text not null, use_case text not null,
+    prediction_id text not null, action text not null, value double precision not null,
+    decided_ms bigint not null, expires_ms bigint not null, at_ms bigint not null, reason text not null,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists command_of on command (command_id);
+create index if not exists command_newest on command (place_id, decided_ms desc);
+create index if not exists command_prediction on command (prediction_id);
+
+create or replace view command_now as
+select distinct on (command_id) *
+from command
+order by command_id, case state when 'queued' then 0 when 'sent' then 1 else 2 end desc, at_ms;
+
+create table if not exists ack (
+    id text primary key, device text not null, ok boolean not null, at_ms bigint not null, arrived_ms bigint not null, reason text not null,
+    address text not null, traceparent text, stored_ms bigint not null
+);
+
+create table if not exists deadletter (
+    id text primary key, service text not null, reason text not null, source text not null, key text not null, at_ms bigint not null,
+    original bytea not null, address text not null, traceparent text, stored_ms bigint not null
+);
+create index if not exists deadletter_newest on deadletter (at_ms desc);
+
+-- Where live answers stand beside the baseline: every champion answer whose label has come.
+create or replace view scored as
+select p.use_case, p.place_id, p.at_ms, p.model_version, p.shadow, p.value, p.baseline, l.value as label, l.available_ms
+from prediction p
+join label l on l.use_case = p.use_case and l.feature_id = p.feature_id;

@@ -1,0 +1,197 @@
+"""What a use case declares, and where the declarations are found.
+
+A use case is a file. From it come the training assets, the gate, the endpoint, live inference, shadow scoring, drift report and dashboard page.
+"""
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mliot.errors import DeclarationError
+
+BUILT_IN = Path(__file__).with_name("usecases")
+
+
+class Declaration(BaseModel):
+    """A part of a use case: immutable, and a field that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _whole_ms(value: timedelta) -> timedelta:
+    if value < timedelta(0) or value.microseconds % 1000:
+        raise ValueError("must be 0 or more, in whole milliseconds")
+    return value
+
+
+Span = Annotated[timedelta, AfterValidator(_whole_ms)]
+
+
+class Label(Declaration):
+    """What is to be predicted: ``statistic`` of ``measurement`` over the window that starts ``horizon`` after the feature row's.
+
+    ``sensor`` restricts it to one device's windows (of the same length as the features'), else the place's windows are taken.
+    A label may be learnt from ``arrives_after`` its window's end, no earlier.
+    """
+
+    measurement: str
+    statistic: Literal["last", "avg", "min", "max"] = "last"
+    sensor: str | None = None
+    horizon: Span = timedelta(0)
+    arrives_after: Span = timedelta(0)
+
+    @property
+    def column(self) -> str:
+        """The label's column in the window models."""
+        return f"{self.measurement}_{self.statistic}"
+
+    @property
+    def horizon_ms(self) -> int:
+        return self.horizon // timedelta(milliseconds=1)
+
+    @property
+    def arrives_after_ms(self) -> int:
+        return self.arrives_after // timedelta(milliseconds=1)
+
+
+class RandomForest(Declaration):
+    """Bagged trees (Breiman 2001), scikit-learn's RandomForestClassifier or -Regressor."""
+
+    kind: Literal["random_forest"] = "random_forest"
+    trees: Annotated[int, Field(ge=1, le=2000)] = 100
+    depth: Annotated[int, Field(ge=1, le=64)] | None = 12
+    leaf: Annotated[int, Field(ge=1)] = 5
+
+
+class HistGradientBoosting(Declaration):
+    """Histogram gradient boosting, scikit-learn's HistGradientBoostingClassifier or -Regressor."""
+
+    kind: Literal["hist_gradient_boosting"] = "hist_gradient_boosting"
+    iterations: Annotated[int, Field(ge=1, le=5000)] = 200
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    leaves: Annotated[int, Field(ge=2, le=1024)] = 15
+
+
+class Linear(Declaration):
+    """Scaled linear model: logistic regression for classes, ridge regression for numbers."""
+
+    kind: Literal["linear"] = "linear"
+    penalty: Annotated[float, Field(gt=0)] = 1.0
+
+
+Estimator = Annotated[RandomForest | HistGradientBoosting | Linear, Field(discriminator="kind")]
+
+
+class Gate(Declaration):
+    """What a candidate must show on the holdout before the alias moves. Scores are skill: macro F1 for classes, minus the mean absolute error for numbers.
+
+    ``over_baseline`` and ``over_champion`` are fractions of the baseline's (champion's) loss (1 - F1, or MAE) that the candidate must save.
+    """
+
+    over_baseline: float = 0.02
+    over_champion: float = 0.0
+    onnx_parity: Annotated[float, Field(gt=0)] = 1e-4
+    p99_ms: Annotated[float, Field(gt=0)] = 20.0
+    size_mb: Annotated[float, Field(gt=0)] = 64.0
+    least_rows: Annotated[int, Field(ge=1)] = 100
+
+
+class Action(Declaration):
+    """The command that a prediction becomes: ``action`` with the predicted value, to every device of the place that obeys it."""
+
+    action: str
+    devices: str = "{place_id}-fan"
+    dwell: Span = timedelta(minutes=2)
+    time_to_live: Span = timedelta(seconds=90)
+    per_hour: Annotated[int, Field(ge=1)] = 30
+    stalest: Span = timedelta(minutes=3)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class UseCase(Declaration):
+    """One use case, whole. ``features`` is a dbt feature model, ``columns`` those of its columns that the model sees."""
+
+    name: Name
+    title: str
+    kind: Literal["class", "number"]
+    unit: str = ""
+    features: str
+    columns: tuple[str, ...] = Field(min_length=1)
+    label: Label
+    classes: tuple[int, ...] = ()
+    candidates: tuple[Estimator, ...] = Field(min_length=1)
+    gate: Gate = Gate()
+    holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.25
+    places: str = ".*"
+    acts: Action | None = None
+    retrain_cron: str = "17 * * * *"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "UseCase":
+        if self.kind == "class" and len(self.classes) < 2:
+            raise ValueError("kind 'class' needs classes, two or more whole numbers")
+        if self.kind == "number" and self.classes:
+            raise ValueError("kind 'number' has no classes")
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("columns holds a name twice")
+        re.compile(self.places)
+        return self
+
+    @property
+    def delay_ms(self) -> int:
+        """From a feature window's end to the moment its label may be learnt from: the baseline's delay and the split's gap."""
+        return self.label.horizon_ms + self.label.arrives_after_ms
+
+    def serves(self, place_id: str) -> bool:
+        """True where this use case predicts for ``place_id`` (``places`` is a pattern that must match whole)."""
+        return re.fullmatch(self.places, place_id) is not None
+
+
+def load_use_cases(extra: Path | None = None) -> Mapping[str, UseCase]:
+    """The built-in use cases and those of the folder ``extra``, by name, sorted by name.
+
+    Raises :class:`DeclarationError` that names the file, the field and what is allowed there.
+    """
+    found: dict[str, UseCase] = {}
+    folders = [BUILT_IN, *([extra] if extra else [])]
+    for folder in folders:
+        if not folder.is_dir():
+            raise DeclarationError(f"{folder}: is not a folder of use case files (MLIOT_USECASES)")
+        for path in sorted(folder.glob("[!_]*.py")):
+            declared = [value for value in vars(_load(path)).values() if isinstance(value, UseCase)]
+            if not declared:
+                raise DeclarationError(f"{path}: declares no UseCase")
+            for use_case in declared:
+                if use_case.name in found:
+                    raise DeclarationError(f"{path}: name: a use case named {use_case.name!r} stands elsewhere already")
+                found[use_case.name] = use_case
+    return dict(sorted(found.items()))
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"mliot_usecase_{path.stem}", path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or error.title
+        allowed = _allowed(error.title) if first["type"] == "extra_forbidden" else ""
+        raise DeclarationError(f"{path}: {error.title}: {where}: {first['msg']}{allowed}") from error
+    except Exception as error:  # a user's file may raise anything: named with its place, never a traceback
+        raise DeclarationError(f"{path}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _allowed(title: str) -> str:
+    kinds: dict[str, type[Declaration]] = {kind.__name__: kind for kind in Declaration.__subclasses__()}
+    return f"; {title} has {', '.join(kinds[title].model_fields)}" if title in kinds else ""

@@ -1,0 +1,249 @@
+"""The effects that services yield, and what comes back: the whole surface between deciding and acting.
+
+A service is a generator of effects. A driver performs each one, against the real Kafka, MQTT broker, model server and
+PostgreSQL or against simulated ones, and sends the result back. Effects are plain data, so one that failed for a passing reason
+(:class:`~mliot.errors.Transient`) is simply performed again; after an abort or a rebalance (:class:`Rewound`) the generator is
+closed and a new one starts from what was committed, exactly as after a crash.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from mliot.errors import MliotError
+from mliot.messages import DeadLetter, Message
+
+
+class Rewound(MliotError):
+    """What was read since the last commit does not count: partitions moved or a transaction was aborted."""
+
+
+class Partition(NamedTuple):
+    topic: str
+    number: int
+
+
+class Position(NamedTuple):
+    """The next offset to read of a partition, and the service's own note beside it (JSON text, at most 4096 bytes)."""
+
+    offset: int
+    note: str = ""
+
+
+class Record(NamedTuple):
+    """One record of the log; its address is its identity there."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: str
+    value: bytes
+    traceparent: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+class Emit(NamedTuple):
+    """One record to be written: it lands in the partition that its key hashes to."""
+
+    topic: str
+    key: str
+    value: bytes
+    traceparent: str = ""
+    timestamp_ms: int = 0
+
+
+Assignment = Mapping[Partition, Position]
+"""The partitions this instance reads, each with its committed position; offset 0 and no note where nothing was committed."""
+
+
+class Batch(NamedTuple):
+    """Records in the order of each partition, the partitions that are read to their end, and the time of reading."""
+
+    records: Sequence[Record]
+    at_end: frozenset[Partition]
+    now_ms: int
+
+    def positions(self) -> dict[Partition, Position]:
+        """Where reading goes on after this batch, for the partitions it holds records of."""
+        return {Partition(r.topic, r.partition): Position(r.offset + 1) for r in self.records}
+
+
+@dataclass
+class Outcome:
+    """What a ``decide`` makes of a batch: records to write and what became of each one read."""
+
+    service: str
+    now_ms: int
+    emits: list[Emit] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def emit(self, message: Message, key: str, traceparent: str = "", timestamp_ms: int = 0) -> None:
+        self.emits.append(Emit(message.topic_name, key, message.encode(), traceparent, timestamp_ms))
+
+    def reject(self, original: bytes, *, source: str, reason: str, key: str = "", traceparent: str = "") -> None:
+        """Keeps the original whole, as a dead letter beside its reason."""
+        letter = DeadLetter.of(
+            original, source=source, service=self.service, reason=reason, at_ms=self.now_ms, key=key, traceparent=traceparent
+        )
+        self.emit(letter, key, traceparent)
+        self.counts["rejected"] += 1
+
+    def reject_record(self, record: Record, reason: str) -> None:
+        self.reject(record.value, source=record.topic, reason=reason, key=record.key, traceparent=record.traceparent)
+
+
+# Effects on the log (Kafka).
+
+
+@dataclass(frozen=True)
+class Open:
+    """Join the group for ``topics`` and wait for partitions. Answers :data:`Assignment`."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seek:
+    """Read on from these offsets. Answers None."""
+
+    offsets: Mapping[Partition, int]
+
+
+@dataclass(frozen=True)
+class Read:
+    """Up to ``rows`` records, waiting for the first at most ``wait_ms`` and then ``fill_ms`` for more. Answers :class:`Batch`."""
+
+    rows: int
+    wait_ms: int = 250
+    fill_ms: int = 25
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What was committed to ``topic`` in the partitions ``numbers`` with a timestamp of ``since_ms`` or later. Answers a list of :class:`Record`."""
+
+    topic: str
+    numbers: tuple[int, ...]
+    since_ms: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The outcome's records and the positions in one transaction: both, or neither (:class:`Rewound`). Answers None."""
+
+    outcome: Outcome
+    positions: Mapping[Partition, Position]
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """Writes the outcome's records outside a transaction and waits until all are acknowledged. Answers None."""
+
+    outcome: Outcome
+
+
+# Effects on the MQTT broker.
+
+
+class Received(NamedTuple):
+    """One MQTT message, not yet acknowledged; ``ticket`` names it towards the broker."""
+
+    topic: str
+    payload: bytes
+    traceparent: str
+    arrived_ms: int
+    ticket: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Up to ``most`` messages, waiting at most ``wait_ms`` for the first. Answers a list of :class:`Received`."""
+
+    most: int
+    wait_ms: int = 250
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """Acknowledges to the broker, in receipt order; those of a connection that is gone are skipped. Answers None."""
+
+    tickets: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Publishes at QoS 1 and waits for the broker's acknowledgement of each. Answers None."""
+
+    messages: Sequence[tuple[str, bytes, str]]
+    """(topic, payload, traceparent)"""
+
+
+# Effects on the model server and the store.
+
+
+@dataclass(frozen=True)
+class Score:
+    """Rows of one use case, scored by its champion. Answers :class:`Scores`, or None while there is no champion."""
+
+    use_case: str
+    rows: Sequence[Mapping[str, float]]
+
+
+class Scored(NamedTuple):
+    value: float
+    probability: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Scores(NamedTuple):
+    model_version: str
+    feature_version: str
+    scores: Sequence[Scored]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where the store stands, of its own record, for these partitions. Answers ``Mapping[Partition, int]``."""
+
+    partitions: tuple[Partition, ...]
+
+
+@dataclass(frozen=True)
+class Save:
+    """The records and the positions they lead to in one transaction of the store. Answers the number of rows that were new."""
+
+    records: Sequence[Record]
+    before: Mapping[Partition, int]
+    after: Mapping[Partition, int]
+
+
+Effect = Open | Seek | Read | Recall | Commit | Deliver | Receive | Acknowledge | Publish | Score | Positions | Save
+Effects = Generator[Effect, Any, None]
+Service = Callable[[], Effects]
+
+
+class Log(Protocol):
+    """The log port; ``streaming/kafka.py`` and ``streaming/simulated.py`` implement it, ``tests/contract`` holds both to it."""
+
+    def open(self, effect: Open) -> Assignment: ...
+    def seek(self, effect: Seek) -> None: ...
+    def read(self, effect: Read) -> Batch: ...
+    def recall(self, effect: Recall) -> list[Record]: ...
+    def commit(self, effect: Commit) -> None: ...
+    def deliver(self, effect: Deliver) -> None: ...
+    def lag(self) -> int: ...
+    def idle(self, seconds: float) -> None: ...
+
+
+class Broker(Protocol):
+    """The MQTT port."""
+
+    def receive(self, effect: Receive) -> list[Received]: ...
+    def acknowledge(self, effect: Acknowledge) -> None: ...
+    def publish(self, effect: Publish) -> None: ...
