@@ -1,14 +1,14 @@
 """What can go wrong, by what the caller should do about it.
 
-    MliotError
-    ├── UserError          a person must change something; the message names what, where and what is allowed
-    │   ├── SettingError   an MLIOT_* variable
-    │   ├── PortTaken      a listener of the local stack
-    │   ├── DownloadFailed a package or archive of the local stack
-    │   └── DeclarationError  a use case, measurement or feature file
-    ├── Transient          retry: the same call may succeed later, nothing was lost
-    ├── Rejected           dead-letter: this record can never be used; the message is the reason
-    └── Fatal              stop: the process must end and be started again by its supervisor
+MliotError
+├── UserError          a person must change something; the message names what, where and what is allowed
+│   ├── SettingError   an MLIOT_* variable
+│   ├── PortTaken      a listener of the local stack
+│   ├── DownloadFailed a package or archive of the local stack
+│   └── DeclarationError  a use case, measurement or feature file
+├── Transient          retry: the same call may succeed later, nothing was lost
+├── Rejected           dead-letter: this record can never be used; the message is the reason
+└── Fatal              stop: the process must end and be started again by its supervisor
 """
 
 

@@ -1,6 +1,7 @@
 """The messages that travel through Kafka: their topics, their fields and their JSON.
 
-Values are JSON so that any tool can read them. Times are whole milliseconds since 1970-01-01 UTC. ``docs/asyncapi.yaml`` is generated from here.
+Values are JSON so that any tool can read them. Times are whole milliseconds since 1970-01-01 UTC.
+``docs/asyncapi.yaml`` is generated from here.
 """
 
 from base64 import b64decode, b64encode
@@ -25,7 +26,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self)
 
 
-class Frame(Message):
+class Frame(Message, frozen=True, kw_only=True):
     """One reading of one device, checked. ``payload`` holds every finite number it carried, by measurement."""
 
     topic_name: ClassVar[str] = "stream-frame"
@@ -44,7 +45,7 @@ class Frame(Message):
         return self.frame_id
 
 
-class Window(Message):
+class Window(Message, frozen=True, kw_only=True):
     """Aggregates over one closed tumbling window of one key; ``first`` and ``last`` are addresses ``topic-partition-offset``."""
 
     topic_name: ClassVar[str] = "stream-window"
@@ -66,7 +67,7 @@ class Window(Message):
         return self.window_id
 
 
-class Feature(Message):
+class Feature(Message, frozen=True, kw_only=True):
     """One feature row as served. ``feature_id`` equals the id of the window it describes; null values are left out."""
 
     topic_name: ClassVar[str] = "stream-feature"
@@ -90,7 +91,7 @@ class Feature(Message):
         return self.feature_id
 
 
-class Prediction(Message):
+class Prediction(Message, frozen=True, kw_only=True):
     """One answer of one model version about one feature row. ``shadow`` marks answers that nothing may act on."""
 
     topic_name: ClassVar[str] = "stream-prediction"
@@ -110,14 +111,13 @@ class Prediction(Message):
     low: float | None = None
     high: float | None = None
     shadow: bool = False
-    baseline: float | None = None
 
     @property
     def id(self) -> str:
         return self.prediction_id
 
 
-class Label(Message):
+class Label(Message, frozen=True, kw_only=True):
     """What turned out to be true for one feature row; it may be learnt from once ``available_ms`` has passed."""
 
     topic_name: ClassVar[str] = "stream-label"
@@ -138,7 +138,7 @@ class Label(Message):
 CommandState = Literal["queued", "sent", "acked", "failed", "expired"]
 
 
-class Command(Message):
+class Command(Message, frozen=True, kw_only=True):
     """A state of a command to a device; it names the prediction that decided it and when it stops being worth obeying."""
 
     topic_name: ClassVar[str] = "stream-command"
@@ -161,7 +161,7 @@ class Command(Message):
         return f"{self.command_id}:{self.state}"
 
 
-class Ack(Message):
+class Ack(Message, frozen=True, kw_only=True):
     """A device's answer to a command."""
 
     topic_name: ClassVar[str] = "stream-ack"
@@ -178,7 +178,7 @@ class Ack(Message):
         return self.command_id
 
 
-class DeadLetter(Message):
+class DeadLetter(Message, frozen=True, kw_only=True):
     """A record that could not be used: the original bytes, where it came from, which service refused it and why."""
 
     topic_name: ClassVar[str] = "stream-deadletter"
@@ -201,7 +201,9 @@ class DeadLetter(Message):
         return b64decode(self.original_base64)
 
     @classmethod
-    def of(cls, original: bytes, *, source: str, service: str, reason: str, at_ms: int, key: str = "", traceparent: str = "") -> "DeadLetter":
+    def of(
+        cls, original: bytes, *, source: str, service: str, reason: str, at_ms: int, key: str = "", traceparent: str = ""
+    ) -> "DeadLetter":
         """A dead letter whose id depends on service, source and bytes only, so that a redelivery has the same id."""
         digest = blake2b(f"{service}\0{source}\0".encode() + original, digest_size=16).hexdigest()
         return cls(dead_id=digest, service=service, reason=reason, source=source, key=key, at_ms=at_ms,
@@ -221,6 +223,22 @@ _DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {message: msgspe
 def decode(kind: type[M], value: bytes) -> M:
     """The message in ``value``. Raises :class:`msgspec.DecodeError` (or its subclass ValidationError) naming the field."""
     return _DECODERS[kind].decode(value)  # type: ignore[return-value]
+
+
+def command_id(place_id: str, decided_ms: int, prediction_id: str, device: str) -> str:
+    """``{place_id}@{decided ms}#{8 hex digits}``: one prediction commands one device once, and an ack tells its place by the id alone."""
+    return f"{place_id}@{decided_ms}#{blake2b(f'{prediction_id}>{device}'.encode(), digest_size=4).hexdigest()}"
+
+
+def place_of(command_id: str) -> str:
+    """The place in a command's id, which is the key of everything about it."""
+    return command_id.rpartition("@")[0]
+
+
+def traceparent_of(seed: str) -> str:
+    """A W3C trace context (level 1, section 3.2) that anybody who knows ``seed`` can compute; a redelivery has the same one."""
+    digest = blake2b(seed.encode(), digest_size=24).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:]}-01"
 
 
 def prediction_id(feature_id: str, use_case: str, model_version: str) -> str:

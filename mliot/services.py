@@ -123,7 +123,7 @@ def listening(status: ServiceStatus, settings: Settings) -> Any:
     """Answers /health and /metrics on loopback while the block runs. Raises :class:`PortTaken` naming the setting."""
     port = metrics_port(settings, status.service)
     registry = CollectorRegistry()
-    registry.register(status)  # type: ignore[arg-type]
+    registry.register(status)
     metrics = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

@@ -62,10 +62,23 @@ class Settings(BaseSettings):
     fleet_period_s: Annotated[float, Field(gt=0, le=3600)] = Field(5, description="Seconds between two frames of a simulated sensor.")
     fleet_history_days: Annotated[float, Field(ge=0, le=60)] = Field(2, description="Days of history that the simulated fleet sends first.")
     fleet_faults: str = Field("", description="Faults of the simulated fleet, of stuck, gap, spike, drift, bad_json; comma-separated.")
+    replay: str = Field(
+        "water_flow",
+        description="Table that the fleet plays beside its rooms: a mapping of devices/mappings, or a mapping file's path; empty: none.",
+    )
     seed: int = Field(1, description="Seed of the simulated fleet.")
 
+    instance: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = Field(
+        "0", description="Which instance of its service a process is, where several run; it names its transactions."
+    )
+    mqtt_share: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = Field(
+        "", description="Name of a shared subscription, where several bridges take turns; empty: one bridge reads all."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line that is written.")
-    log_format: Literal["auto", "json", "console"] = Field("auto", description="Shape of log lines; auto: console on a terminal, else json.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Shape of log lines; auto: console on a terminal, else json."
+    )
 
     @field_validator("kafka_bootstrap")
     @classmethod
@@ -117,7 +130,16 @@ class Settings(BaseSettings):
     @property
     def postgres_address(self) -> str:
         """The DSN, password included where there is one: never log it."""
-        return self.postgres_dsn.get_secret_value() or f"postgresql://mliot@{HOST}:{self.postgres_port}/mliot"
+        given = self.postgres_dsn.get_secret_value()
+        if given or not self.postgres_password_path.exists():
+            return given or f"postgresql://mliot@{HOST}:{self.postgres_port}/mliot"
+        password = self.postgres_password_path.read_text("utf-8").strip()
+        return f"postgresql://mliot:{password}@{HOST}:{self.postgres_port}/mliot"
+
+    @property
+    def postgres_password_path(self) -> Path:
+        """File of the password that the local PostgreSQL was made with; its owner alone may read it."""
+        return self.home / "postgres" / "password"
 
     @property
     def endpoint_address(self) -> str:

@@ -1,6 +1,7 @@
 """What a use case declares, and where the declarations are found.
 
-A use case is a file. From it come the training assets, the gate, the endpoint, live inference, shadow scoring, drift report and dashboard page.
+A use case is a file. From it come the training assets, the gate, the endpoint, live inference, shadow scoring, drift report and
+dashboard page.
 """
 
 import importlib.util
@@ -89,7 +90,7 @@ Estimator = Annotated[RandomForest | HistGradientBoosting | Linear, Field(discri
 
 
 class Gate(Declaration):
-    """What a candidate must show on the holdout before the alias moves. Scores are skill: macro F1 for classes, minus the mean absolute error for numbers.
+    """What a candidate must show on the holdout before the alias moves.
 
     ``over_baseline`` and ``over_champion`` are fractions of the baseline's (champion's) loss (1 - F1, or MAE) that the candidate must save.
     """
@@ -178,7 +179,8 @@ def load_use_cases(extra: Path | None = None) -> Mapping[str, UseCase]:
 
 def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"mliot_usecase_{path.stem}", path)
-    assert spec is not None and spec.loader is not None, path
+    assert spec is not None, path
+    assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -7,7 +7,7 @@ anything else ends the process; its supervisor starts it again.
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -28,12 +28,13 @@ from streaming.ports import (
     Recall,
     Receive,
     Rewound,
+    Save,
     Seek,
     Service,
 )
 
 PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)
-Performers = Mapping[type, Callable[[Any], Any]]
+Performers = dict[type, Callable[[Any], Any]]
 log = structlog.get_logger()
 
 
@@ -58,7 +59,7 @@ def drive(
     *,
     status: ServiceStatus,
     stopped: Callable[[], bool],
-    idle: Callable[[float], None],
+    idle: Callable[[float], object],
     lag: Callable[[], int] = lambda: 0,
 ) -> None:
     """Runs ``service`` until ``stopped``; returns with everything committed or, uncommitted, left to the next reader.
@@ -87,7 +88,7 @@ class _Stopped(Exception):
 
 
 def _perform(
-    effect: Effect, performers: Performers, status: ServiceStatus, stopped: Callable[[], bool], idle: Callable[[float], None]
+    effect: Effect, performers: Performers, status: ServiceStatus, stopped: Callable[[], bool], idle: Callable[[float], object]
 ) -> Any:
     tries = 0
     while True:
@@ -111,6 +112,8 @@ def _perform(
 def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> None:
     if isinstance(effect, Commit | Deliver):
         status.count(effect.outcome.counts)
+    elif isinstance(effect, Save):
+        status.count({"read": effect.read, "used": effect.read})
     elif isinstance(effect, Read):
         status.lag(lag())
 

@@ -81,6 +81,8 @@ class Outcome:
     now_ms: int
     emits: list[Emit] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    refused: set[str] = field(default_factory=set)
+    """Addresses of the records that became dead letters."""
 
     def emit(self, message: Message, key: str, traceparent: str = "", timestamp_ms: int = 0) -> None:
         self.emits.append(Emit(message.topic_name, key, message.encode(), traceparent, timestamp_ms))
@@ -91,10 +93,15 @@ class Outcome:
             original, source=source, service=self.service, reason=reason, at_ms=self.now_ms, key=key, traceparent=traceparent
         )
         self.emit(letter, key, traceparent)
-        self.counts["rejected"] += 1
 
     def reject_record(self, record: Record, reason: str) -> None:
         self.reject(record.value, source=record.topic, reason=reason, key=record.key, traceparent=record.traceparent)
+        self.refused.add(record.address)
+
+    def settle(self, records: Sequence[Record], used: set[str]) -> None:
+        """Counts each record once: ``used`` (addresses), else rejected, else passed; so that they add up to those read."""
+        rejected = self.refused - used
+        self.counts.update(read=len(records), used=len(used), rejected=len(rejected), passed=len(records) - len(used) - len(rejected))
 
 
 # Effects on the log (Kafka).
@@ -125,7 +132,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Recall:
-    """What was committed to ``topic`` in the partitions ``numbers`` with a timestamp of ``since_ms`` or later. Answers a list of :class:`Record`."""
+    """What was committed to ``topic`` in the partitions ``numbers`` from ``since_ms`` on. Answers a list of :class:`Record`."""
 
     topic: str
     numbers: tuple[int, ...]
@@ -191,7 +198,7 @@ class Score:
     """Rows of one use case, scored by its champion. Answers :class:`Scores`, or None while there is no champion."""
 
     use_case: str
-    rows: Sequence[Mapping[str, float]]
+    rows: Sequence[Mapping[str, float | None]]
 
 
 class Scored(NamedTuple):
@@ -216,9 +223,13 @@ class Positions:
 
 @dataclass(frozen=True)
 class Save:
-    """The records and the positions they lead to in one transaction of the store. Answers the number of rows that were new."""
+    """Rows by topic, and the positions they lead from and to, in one transaction of the store.
 
-    records: Sequence[Record]
+    Answers the number of rows that were new. :class:`Rewound` where the store stands elsewhere than ``before``: another instance wrote.
+    """
+
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    read: int
     before: Mapping[Partition, int]
     after: Mapping[Partition, int]
 

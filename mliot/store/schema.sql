@@ -40,7 +40,7 @@ create table if not exists prediction (
     id text primary key, use_case text not null, feature_id text not null, model_version text not null, feature_version text not null,
     key text not null, place_id text not null, at_ms bigint not null, for_ms bigint not null, made_ms bigint not null,
     value double precision not null, probability double precision, low double precision, high double precision,
-    shadow boolean not null, baseline double precision,
+    shadow boolean not null,
     address text not null, traceparent text, stored_ms bigint not null
 );
 create index if not exists prediction_feature on prediction (feature_id);
@@ -53,6 +53,7 @@ create table if not exists label (
 );
 create index if not exists label_newest on label (use_case, place_id, label_ms desc);
 create index if not exists label_feature on label (feature_id);
+create index if not exists label_available on label (use_case, key, available_ms desc);
 
 -- One row a state of a command; command_now is where each stands.
 create table if not exists command (
@@ -81,8 +82,19 @@ create table if not exists deadletter (
 );
 create index if not exists deadletter_newest on deadletter (at_ms desc);
 
--- Where live answers stand beside the baseline: every champion answer whose label has come.
+-- Where live answers stand beside the last-value baseline at the same delay: every answer whose label has come.
 create or replace view scored as
-select p.use_case, p.place_id, p.at_ms, p.model_version, p.shadow, p.value, p.baseline, l.value as label, l.available_ms
+select p.use_case, p.place_id, p.at_ms, p.model_version, p.shadow, p.value, b.value as baseline, l.value as label, l.available_ms
 from prediction p
-join label l on l.use_case = p.use_case and l.feature_id = p.feature_id;
+join label l on l.use_case = p.use_case and l.feature_id = p.feature_id
+left join lateral (
+    select e.value from label e
+    where e.use_case = p.use_case and e.key = l.key and e.available_ms <= p.at_ms
+    order by e.available_ms desc limit 1
+) b on true;
+
+-- When a dead letter was published again to where it came from, and by whom.
+create table if not exists replayed (
+    dead_id text not null, at_ms bigint not null, "by" text not null
+);
+create index if not exists replayed_letter on replayed (dead_id, at_ms desc);

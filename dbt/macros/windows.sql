@@ -1,0 +1,83 @@
+{#
+  Tumbling windows of `window_s` seconds over staging.frames, one row for each `key` that has a frame in it.
+
+  Each measurement's readings are gathered into one list in time order (address breaks ties) before anything is computed from it:
+  a floating-point sum depends on its order, so a window's numbers are the same bits in batch and stream, whatever order the frames came in.
+#}
+{% macro tumbling_windows(grain, key, window_s) %}
+{%- set window_ms = window_s * 1000 -%}
+{%- set in_time = 'event_ms, kafka_partition, kafka_offset' -%}
+{%- set in_log = 'kafka_partition, kafka_offset' -%}
+with gathered as (
+    select
+        {{ key }} as key,
+        event_ms - event_ms % {{ window_ms }} as start_ms,
+        last(place_id order by {{ in_time }}) as place_id,
+        count(*) as frames,
+        first(address order by {{ in_log }}) as first,
+        last(address order by {{ in_log }}) as last
+        {%- for name in var('measurements') %},
+        list("{{ name }}" order by {{ in_time }}) filter ("{{ name }}" is not null) as "{{ name }}"
+        {%- endfor %}
+    from {{ ref('frames') }}
+    group by 1, 2
+)
+
+select
+    '{{ grain }}:' || key || '@' || start_ms as window_id,
+    '{{ grain }}' as grain,
+    key,
+    place_id,
+    start_ms,
+    start_ms + {{ window_ms }} as end_ms,
+    frames,
+    first,
+    last
+    {%- for name in var('measurements') %},
+    coalesce(len("{{ name }}"), 0)::double as {{ name }}_count,
+    list_min("{{ name }}") as {{ name }}_min,
+    list_max("{{ name }}") as {{ name }}_max,
+    list_avg("{{ name }}") as {{ name }}_avg,
+    list_stddev_pop("{{ name }}") as {{ name }}_stddev,
+    "{{ name }}"[-1] as {{ name }}_last
+    {%- endfor %}
+from gathered
+{% endmacro %}
+
+{# The columns that a feature row takes over from the window it describes, its values included. #}
+{% macro feature_columns(window) %}
+    {{ window }}.window_id as feature_id,
+    '{{ model.name }}' as model,
+    {{ window }}.* exclude (window_id)
+{%- endmacro %}
+
+{#
+  Each window of `source` beside the windows of its key that start at most `lookback_s` before it, itself included:
+  window_id, back_ms (0 or more), and the columns of the earlier window as `earlier`.
+  Looks each start up by equality, so that history costs the same for each row however long it is.
+#}
+{% macro with_lookback(source, window_s, lookback_s) %}
+    {{ source }} as this
+    cross join range(0, {{ lookback_s * 1000 + 1 }}, {{ window_s * 1000 }}) as ago(back_ms)
+    inner join {{ source }} as earlier on earlier.key = this.key and earlier.start_ms = this.start_ms - ago.back_ms
+{%- endmacro %}
+
+{# Least-squares slope of `column` per hour over the rows of `with_lookback`, in time order; null below two readings. #}
+{% macro slope_per_hour(column) -%}
+    case when count(earlier.{{ column }}) > 1
+        then regr_slope(earlier.{{ column }}, -ago.back_ms / 3600000.0 order by ago.back_ms desc)
+    end
+{%- endmacro %}
+
+{# `column` of this window minus that of the earliest one in its lookback that has a value; null where there is no earlier one. #}
+{% macro change(column) -%}
+    last(earlier.{{ column }} order by ago.back_ms desc) filter (ago.back_ms = 0)
+        - first(earlier.{{ column }} order by ago.back_ms desc) filter (ago.back_ms > 0 and earlier.{{ column }} is not null)
+{%- endmacro %}
+
+{# `column` of the window that started exactly `hours` before; null where the key had none. #}
+{% macro hours_ago(column, hours) -%}
+    max({{ column }}) over (
+        partition by key order by start_ms range between {{ hours * 3600000 }} preceding and {{ hours * 3600000 }} preceding
+    )
+{%- endmacro %}

@@ -1,0 +1,2 @@
+{{ config(meta={'kind': 'window', 'grain': 'place_1h', 'window_s': 3600, 'lookback_s': 0, 'source': 'frames'}) }}
+{{ tumbling_windows('place_1h', 'place_id', 3600) }}

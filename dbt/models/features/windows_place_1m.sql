@@ -1,0 +1,2 @@
+{{ config(meta={'kind': 'window', 'grain': 'place_1m', 'window_s': 60, 'lookback_s': 0, 'source': 'frames'}) }}
+{{ tumbling_windows('place_1m', 'place_id', 60) }}

@@ -1,0 +1,49 @@
+"""What is known about a stored model: the card beside its ONNX file."""
+
+from typing import Literal
+
+import msgspec
+
+from mliot.gate import Evidence
+
+
+class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows a model was fitted and judged on: count, time range (milliseconds since 1970-01-01 UTC) and a digest of ids and values."""
+
+    rows: int
+    first_ms: int
+    last_ms: int
+    digest: str
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction interval: the answer plus or minus ``half_width`` holds the truth with probability ``coverage`` or more."""
+
+    half_width: float
+    coverage: float
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """One model, whole: enough to score with it, to judge it and to tell where it came from.
+
+    ``columns`` is the order of the ONNX input, ``features`` the feature model, ``feature_version`` the version of its SQL that it learnt from.
+    ``metrics`` are scores on the holdout by name, the candidate's and the baseline's and champion's of then; ``typical`` is a row to try it with,
+    the median of each column that it learnt from.
+    """
+
+    use_case: str
+    title: str
+    kind: Literal["class", "number"]
+    unit: str
+    classes: tuple[int, ...]
+    features: str
+    columns: tuple[str, ...]
+    feature_version: str
+    estimator: str
+    data: DataSnapshot
+    typical: dict[str, float | None]
+    metrics: dict[str, float]
+    evidence: Evidence
+    interval: Interval | None = None
+    created_ms: int
+    libraries: dict[str, str]

@@ -1,0 +1,271 @@
+"""An MQTT 5 connection that keeps its promises, a thin and typed edge over paho-mqtt.
+
+A bounded window of QoS 1 messages, each confirmed by the broker; subscriptions that outlive a reconnect; acks that never cross one; and a
+stop inside a deadline.
+
+Callbacks run on the network thread: they must be quick and must not call :meth:`MqttClient.publish`.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import structlog
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from mliot.clock import Deadline
+from mliot.errors import Transient
+
+KEEPALIVE_S = 30
+RECONNECT_S = (1, 5)
+"""Shortest and longest pause between two attempts to connect, in seconds."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it came in; ``mid`` and ``generation`` (the connection's number) are what :meth:`MqttClient.ack` needs."""
+
+    topic: str
+    payload: bytes
+    user_properties: tuple[tuple[str, str], ...]
+    mid: int
+    generation: int
+
+
+class MqttClient:
+    """One connection to the broker at ``address`` (``mqtt[s]://[user:password@]host:port``).
+
+    ``window``: most messages published and not yet confirmed. ``manual_ack``: the broker keeps each message until :meth:`ack`;
+    ``receive_maximum`` bounds how many it sends ahead of that. ``session_expiry_s`` and ``clean_start=False`` keep the session over
+    a restart.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        client_id: str,
+        *,
+        on_message: Callable[[Received], None] | None = None,
+        window: int = 256,
+        manual_ack: bool = False,
+        receive_maximum: int | None = None,
+        clean_start: bool = True,
+        session_expiry_s: int = 0,
+    ) -> None:
+        parts = urlsplit(address)
+        self._host, self._port = parts.hostname or "", parts.port or 1883
+        self._clean_start = clean_start
+        self._connect_properties = _connect_properties(session_expiry_s, receive_maximum)
+        self._on_message = on_message
+        self._filters: list[str] = []
+        self._changed = threading.Condition()
+        self._generation = 0
+        self._connected = False
+        self._subscribed = False
+        self._stopping = False
+        self._away: str | None = "not connected yet"
+        self._window = window
+        self._limit = 0  # until the broker has said how much it takes
+        self._reserved = 0
+        self._unconfirmed: dict[int, Callable[[], None] | None] = {}
+        self._early: dict[int, bool] = {}
+        self._refused = 0
+        self._client = self._make(client_id, manual_ack)
+        if parts.username:
+            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
+        if parts.scheme == "mqtts":
+            self._client.tls_set()
+
+    def _make(self, client_id: str, manual_ack: bool) -> Client:
+        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=manual_ack)
+        client.max_inflight_messages_set(self._window)
+        client.reconnect_delay_set(*RECONNECT_S)
+        client.on_connect = self._handle_connect
+        client.on_connect_fail = self._handle_connect_fail
+        client.on_disconnect = self._handle_disconnect
+        client.on_subscribe = self._handle_subscribe
+        client.on_publish = self._handle_publish
+        client.on_message = self._handle_message
+        return client
+
+    @property
+    def broker(self) -> str:
+        """``host:port``, without credentials."""
+        return f"{self._host}:{self._port}"
+
+    @property
+    def away(self) -> str | None:
+        """Why the broker cannot be reached just now; None while connected."""
+        return self._away
+
+    @property
+    def refused(self) -> int:
+        """Messages that the broker answered with a failure, so far."""
+        return self._refused
+
+    @property
+    def unconfirmed(self) -> int:
+        """Messages published and not yet confirmed."""
+        return self._reserved
+
+    def start(self, filters: Iterable[str] = ()) -> None:
+        """Begins to connect, in the background and for ever; ``filters`` are subscribed (QoS 1) on every connect."""
+        self._filters = list(filters)
+        self._client.connect_async(self._host, self._port, KEEPALIVE_S, clean_start=self._clean_start, properties=self._connect_properties)
+        self._client.loop_start()
+
+    def wait_ready(self, wait_s: float) -> None:
+        """Returns once connected and subscribed. Raises :class:`Transient` after ``wait_s`` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._connected and (self._subscribed or not self._filters), wait_s):
+                raise Transient(f"MQTT broker {self.broker}: {self._away or 'no answer to the subscription'}")
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        confirmed: Callable[[], None] | None = None,
+        user_properties: Iterable[tuple[str, str]] = (),
+        expiry_s: int | None = None,
+        wait_s: float = 30.0,
+    ) -> None:
+        """Sends a message at QoS 1; ``confirmed`` is called once the broker has it, also when that takes reconnects.
+
+        Waits for room in the window. Raises :class:`Transient` after ``wait_s`` seconds without room: then nothing was sent.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._reserved < self._limit, wait_s):
+                raise Transient(f"MQTT broker {self.broker}: {self._away or f'{self._reserved} messages unconfirmed'}")
+            self._reserved += 1
+        # Outside the lock: paho holds its own one while it calls _handle_publish, which needs ours.
+        info = self._client.publish(topic, payload, qos=1, properties=_publish_properties(user_properties, expiry_s))
+        if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
+            self._release()
+            raise Transient(f"MQTT broker {self.broker}: message not taken: {info.rc.name}")
+        with self._changed:
+            accepted = self._early.pop(info.mid, None)
+            if accepted is None:
+                self._unconfirmed[info.mid] = confirmed
+        if accepted and confirmed is not None:
+            confirmed()
+
+    def ack(self, message: Received) -> bool:
+        """Tells the broker that ``message`` is done with; False where its connection has ended: then it will come again."""
+        with self._changed:
+            if message.generation != self._generation:
+                return False
+            self._client.ack(message.mid, 1)
+            return True
+
+    def drain(self, wait_s: float) -> int:
+        """Waits until every message is confirmed, at most ``wait_s`` seconds; the number that is not."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._reserved == 0, wait_s)
+            return self._reserved
+
+    def stop(self, deadline: Deadline) -> int:
+        """Waits for confirmations until ``deadline``, then disconnects and ends the network thread; the number left unconfirmed."""
+        left = self.drain(deadline.left())
+        self._stopping = True
+        self._client.disconnect()
+        if left:  # the broker does not answer: the network thread would wait for it
+            self._client.drop_out_messages()
+            sock = self._client.socket()
+            if sock is not None:
+                sock.close()
+        self._client.loop_stop()
+        return left
+
+    def _release(self) -> None:
+        with self._changed:
+            self._reserved -= 1
+            self._changed.notify_all()
+
+    def _handle_connect(self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None) -> None:
+        if reason.is_failure:
+            self._lost(f"refused: {reason}")
+            return
+        with self._changed:
+            self._generation += 1
+            self._connected, self._subscribed, self._away = True, False, None
+            self._limit = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
+            self._changed.notify_all()
+        if self._filters:
+            client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._filters])
+        _log.info("connected", broker=self.broker, session_present=flags.session_present)
+
+    def _handle_connect_fail(self, _client: Client, _data: Any) -> None:
+        self._lost("cannot be reached")
+
+    def _handle_disconnect(
+        self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self._lost(f"connection ended: {reason}")
+
+    def _lost(self, why: str) -> None:
+        with self._changed:
+            first = self._connected or self._away == "not connected yet"
+            self._generation += 1
+            self._connected, self._subscribed, self._away = False, False, why
+            self._changed.notify_all()
+        if first and not self._stopping:  # then each further attempt fails the same way: said once
+            _log.warning("broker away, trying again until it answers", broker=self.broker, why=why)
+
+    def _handle_subscribe(self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None) -> None:
+        for name, reason in zip(self._filters, reasons, strict=True):
+            if reason.is_failure:
+                _log.error("subscription refused", broker=self.broker, filter=name, why=str(reason))
+        with self._changed:
+            self._subscribed = not any(reason.is_failure for reason in reasons)
+            self._changed.notify_all()
+
+    def _handle_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None) -> None:
+        confirmed = None
+        with self._changed:
+            self._reserved -= 1
+            if mid in self._unconfirmed:
+                confirmed = self._unconfirmed.pop(mid)
+            else:
+                self._early[mid] = not reason.is_failure  # before publish() knew its number
+            if reason.is_failure:
+                self._refused += 1
+            self._changed.notify_all()
+        if reason.is_failure:
+            _log.error("message refused", broker=self.broker, why=str(reason))
+        elif confirmed is not None:
+            confirmed()
+
+    def _handle_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        if self._on_message is not None:
+            properties = tuple(getattr(message.properties, "UserProperty", ()))
+            self._on_message(Received(message.topic, bytes(message.payload), properties, message.mid, self._generation))
+
+
+def _connect_properties(session_expiry_s: int, receive_maximum: int | None) -> Properties:
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = session_expiry_s
+    if receive_maximum is not None:
+        properties.ReceiveMaximum = receive_maximum
+    return properties
+
+
+def _publish_properties(user_properties: Iterable[tuple[str, str]], expiry_s: int | None) -> Properties | None:
+    pairs = list(user_properties)
+    if not pairs and expiry_s is None:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)
+    if pairs:
+        properties.UserProperty = pairs
+    if expiry_s is not None:
+        properties.MessageExpiryInterval = expiry_s
+    return properties

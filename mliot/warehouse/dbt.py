@@ -1,0 +1,168 @@
+"""Runs dbt: the project compiled for the stream, built over history, documented.
+
+Each run is a process of its own, because dbt keeps DuckDB's lock for as long as its process lives.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mliot.errors import UserError
+from mliot.featuremodels import load_feature_models
+from mliot.measurements import load_measurements
+from mliot.settings import Settings
+from mliot.warehouse.access import locked, open_warehouse, warehouse_lock
+from mliot.warehouse.prepare import PROJECT, prepare, project_files, working_project
+from mliot.warehouse.raw import create_raw_tables
+
+LONGEST_S = 900.0
+
+
+class DbtFailed(UserError):
+    """dbt ended with an error: what failed, why, and the log that says more."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What dbt says of one model, test or source after a run. ``rows`` are those of a failing test."""
+
+    name: str
+    kind: str
+    status: str
+    seconds: float
+    message: str
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did, in dbt's order."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def warnings(self) -> tuple[Node, ...]:
+        """The tests that only warn, and did."""
+        return tuple(node for node in self.nodes if node.status == "warn")
+
+
+def stream_manifest(settings: Settings) -> Path:
+    """Where :func:`compile_for_stream` leaves the manifest."""
+    return settings.dbt_path.resolve() / "stream" / "manifest.json"
+
+
+def environment(settings: Settings) -> Mapping[str, str]:
+    """The variables that dbt needs beside the process's own, for whoever runs it (this module, Dagster, a person)."""
+    return {
+        "MLIOT_WAREHOUSE": str(settings.warehouse_path.resolve()),
+        "DBT_PROJECT_DIR": str(working_project(settings)),
+        "DBT_PROFILES_DIR": str(working_project(settings)),
+        "DBT_TARGET_PATH": str(settings.dbt_path.resolve() / "target"),
+        "DBT_LOG_PATH": str(settings.dbt_path.resolve() / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+
+def variables(settings: Settings) -> dict[str, Any]:
+    """dbt's ``--vars``. Compiles for the stream first where that is out of date, for the versions of the feature models."""
+    models = load_feature_models(compile_for_stream(settings))
+    return {"measurements": list(load_measurements(settings.measurements)), "feature_versions": dict(models.versions)}
+
+
+def compile_for_stream(settings: Settings) -> Path:
+    """The manifest with the SQL that the stream runs, compiled anew only where the project, the measurements or dbt changed.
+
+    Needs no warehouse file, and works while one is locked. Raises :class:`DbtFailed`.
+    """
+    manifest = stream_manifest(settings)
+    folder = manifest.parent
+    stamp = folder / "compiled-from"
+    measurements = list(load_measurements(settings.measurements))
+    with locked(settings.dbt_path / "stream.lock"):
+        digest = _digest(measurements)
+        if manifest.exists() and stamp.exists() and stamp.read_text() == digest:
+            return manifest
+        target = folder / "target"
+        places = {  # the project as written: what use cases add to it cannot stop the stream
+            "DBT_PROJECT_DIR": str(PROJECT),
+            "DBT_PROFILES_DIR": str(PROJECT),
+            "DBT_TARGET_PATH": str(target),
+            "DBT_LOG_PATH": str(folder / "logs"),
+        }
+        given = {"measurements": measurements}
+        _dbt(settings, "compile", "--target", "stream", "--full-refresh", "--no-partial-parse", places=places, given=given)
+        (target / "manifest.json").replace(manifest)
+        load_feature_models(manifest)
+        stamp.write_text(digest)
+    return manifest
+
+
+def build(settings: Settings, select: str | None = None) -> BuildReport:
+    """Builds and tests the models (or those that dbt's ``select`` names) in the warehouse file. Raises :class:`DbtFailed` where any of them failed."""
+    given = variables(settings)
+    prepare(settings)
+    with open_warehouse(settings, "write") as con:
+        create_raw_tables(con)
+    with locked(warehouse_lock(settings)):
+        _dbt(settings, "build", *(["--select", select] if select else []), given=given)
+    return _report(Path(environment(settings)["DBT_TARGET_PATH"]))
+
+
+def docs(settings: Settings) -> Path:
+    """Writes dbt's documentation site into one folder and returns its page."""
+    given = variables(settings)
+    prepare(settings)
+    with open_warehouse(settings, "write") as con:
+        create_raw_tables(con)
+    with locked(warehouse_lock(settings)):
+        _dbt(settings, "docs", "generate", "--static", given=given)
+    return Path(environment(settings)["DBT_TARGET_PATH"]) / "static_index.html"
+
+
+def _dbt(settings: Settings, *command: str, given: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
+    """One run of dbt. Raises :class:`DbtFailed`."""
+    run_environment = {**os.environ, **environment(settings), **(places or {})}
+    target = Path(run_environment["DBT_TARGET_PATH"])
+    (target / "run_results.json").unlink(missing_ok=True)  # what stands there afterwards is this run's
+    program = Path(sys.executable).with_name("dbt")
+    arguments = [str(program), "--no-use-colors", *command, "--vars", msgspec.json.encode(given).decode()]
+    ended = subprocess.run(arguments, cwd=run_environment["DBT_PROJECT_DIR"], env=run_environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    if ended.returncode != 0:
+        raise DbtFailed(f"dbt {command[0]}: {_reason(target, ended.stdout + ended.stderr)}; see {run_environment['DBT_LOG_PATH']}/dbt.log")
+
+
+def _reason(target: Path, output: str) -> str:
+    """In one line what failed: the failed nodes where dbt got as far as running them, else the end of what it printed."""
+    if (target / "run_results.json").exists():
+        failed = [node for node in _report(target).nodes if node.status in ("error", "fail", "runtime error")]
+        if failed:
+            return "; ".join(f"{node.kind} {node.name}: {' '.join(node.message.split())}" for node in failed[:3])
+    return " ".join(" ".join(output.splitlines()[-8:]).split())
+
+
+def _report(target: Path) -> BuildReport:
+    results = json.loads((target / "run_results.json").read_text())["results"]
+    nodes = []
+    for result in results:
+        kind, _, name, *_ = result["unique_id"].split(".")
+        nodes.append(Node(name, kind, result["status"], result["execution_time"], result.get("message") or ""))
+    return BuildReport(tuple(nodes))
+
+
+def _digest(measurements: Sequence[str]) -> str:
+    """Changes with whatever the compiled SQL depends on."""
+    digest = blake2b(digest_size=16)
+    for package in ("dbt-core", "dbt-duckdb", "duckdb"):
+        digest.update(f"{package} {version(package)}\n".encode())
+    digest.update("\n".join(measurements).encode())
+    for path in project_files():
+        digest.update(f"\n{path.relative_to(PROJECT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

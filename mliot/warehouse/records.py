@@ -1,0 +1,156 @@
+"""Kafka's records for the ingest: the port it reads through, and the real one."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from mliot.errors import Transient
+
+NOT_TEXT = "data:;base64,"
+"""Bytes that are not UTF-8 stand in the warehouse as this and their base64 (RFC 2397): nothing is lost, and no JSON begins so."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Offsets that a partition holds: ``low`` the oldest, ``end`` one past the newest committed."""
+
+    low: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as the cluster knows it. ``topic_id`` is another one once the topic was deleted and made again."""
+
+    name: str
+    topic_id: str
+    spans: Mapping[int, Span]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One committed record; key, value and trace context are text as the warehouse keeps it."""
+
+    partition: int
+    offset: int
+    ms: int
+    key: str | None
+    value: str | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records of one topic, and for every partition that moved the offset to go on from, transaction markers passed."""
+
+    records: Sequence[Record]
+    positions: Mapping[int, int]
+
+
+class Records(Protocol):
+    """Where the ingest reads. Both methods raise :class:`Transient` where the cluster does not answer."""
+
+    def topic(self, name: str) -> Topic | None:
+        """The topic now, or None where there is none."""
+        ...
+
+    def read(self, name: str, starts: Mapping[int, int]) -> Iterator[Batch]:
+        """Committed records from ``starts`` on (offset by partition), up to what is committed when a partition's end is reached."""
+        ...
+
+
+def as_text(data: bytes | None) -> str | None:
+    """``data`` as the warehouse keeps it: decoded, or marked base64 where it is not UTF-8."""
+    if data is None:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return NOT_TEXT + b64encode(data).decode()
+
+
+class KafkaRecords:
+    """Reads ``bootstrap`` with a consumer a topic that joins no group; gives up after ``patience_s`` without a sign of life."""
+
+    def __init__(self, bootstrap: str, *, batch_rows: int = 20_000, patience_s: float = 30.0) -> None:
+        self._bootstrap = bootstrap
+        self._batch_rows = batch_rows
+        self._patience_s = patience_s
+
+    def topic(self, name: str) -> Topic | None:
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        try:
+            described = admin.describe_topics(TopicCollection([name]), request_timeout=self._patience_s)[name].result()
+            with closing(self._consumer()) as consumer:
+                spans = {
+                    partition.id: Span(*consumer.get_watermark_offsets(TopicPartition(name, partition.id), timeout=self._patience_s))
+                    for partition in described.partitions
+                }
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise Transient(f"Kafka at {self._bootstrap}: {name}: {error.args[0].str()}") from error
+        return Topic(name, str(described.topic_id), spans)
+
+    def read(self, name: str, starts: Mapping[int, int]) -> Iterator[Batch]:
+        unfinished = set(starts)
+        with closing(self._consumer()) as consumer:
+            consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
+            while unfinished:
+                messages = consumer.consume(self._batch_rows, timeout=self._patience_s)
+                if not messages:
+                    raise Transient(f"Kafka at {self._bootstrap}: {name}: nothing came of partitions {sorted(unfinished)} for {self._patience_s:g} s")
+                records, ended = _sorted_out(name, [message for message in messages if message.partition() in unfinished])
+                moved = {record.partition: record.offset + 1 for record in records} | ended
+                yield Batch(records, moved)
+                if ended:
+                    unfinished -= ended.keys()
+                    consumer.incremental_unassign([TopicPartition(name, partition) for partition in ended])
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "mliot-ingest",  # required by the library; nothing is committed to it and no group is joined
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",  # an offset that the log does not hold must be seen, not skipped
+                "enable.partition.eof": True,  # the only sign of an end that transaction markers follow
+                "queued.min.messages": 50_000,
+                "fetch.message.max.bytes": 4 << 20,
+            }
+        )
+
+
+def _sorted_out(topic: str, messages: Sequence[Message]) -> tuple[list[Record], dict[int, int]]:
+    """The records among ``messages``, and of partitions that came to their end the offset there."""
+    records: list[Record] = []
+    ended: dict[int, int] = {}
+    for message in messages:
+        error = message.error()
+        if error is None:
+            records.append(_record(message))
+        elif error.code() == KafkaError._PARTITION_EOF:
+            ended[message.partition()] = message.offset()
+        else:
+            raise Transient(f"Kafka: {topic}: {error.str()}")
+    return records, ended
+
+
+def _record(message: Message) -> Record:
+    headers: Sequence[tuple[str, Any]] = message.headers() or ()
+    trace = next((value for name, value in headers if name == "traceparent"), None)
+    return Record(
+        partition=message.partition(),
+        offset=message.offset(),
+        ms=message.timestamp()[1],
+        key=as_text(message.key()),
+        value=as_text(message.value()),
+        traceparent=as_text(trace),
+    )

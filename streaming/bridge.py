@@ -1,0 +1,128 @@
+"""MQTT to Kafka: frames, LoRaWAN uplinks and command acks become records; what cannot be read becomes a dead letter.
+
+A message is acknowledged to MQTT only after Kafka has it. Kafka away: nothing is acknowledged, and the broker holds back what is over
+Receive Maximum.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from mliot.clock import SystemClock
+from mliot.errors import Rejected
+from mliot.frames import parse_frame
+from mliot.lorawan import decode_uplink
+from mliot.measurements import Measurement, load_measurements
+from mliot.messages import Ack, place_of, traceparent_of
+from mliot.services import ServiceStatus, listening
+from mliot.settings import Settings
+from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.loop import broker_performers, drive, log_performers, until_signalled
+from streaming.mqtt import MqttBroker
+from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
+from streaming.process import main
+
+FRAME_TOPICS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames")
+UPLINK_TOPICS = ("application/+/device/+/event/up", "v3/+/devices/+/up")
+ACK_TOPIC = "iot/+/command/ack"
+SUBSCRIPTIONS = (*FRAME_TOPICS, *UPLINK_TOPICS, ACK_TOPIC)
+
+
+class _DeviceAck(msgspec.Struct):
+    """An ack as a device publishes it."""
+
+    command_id: str
+    ok: bool
+    at_ms: int | None = None
+    reason: str = ""
+
+
+_ACKS = msgspec.json.Decoder(_DeviceAck)
+
+
+def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int) -> Outcome:
+    """One record a message, in order: a frame, an ack, or a dead letter with its reason. Pure."""
+    out = Outcome("bridge", now_ms)
+    out.counts["read"] = len(batch)
+    for message in batch:
+        try:
+            if message.topic.endswith("/command/ack"):
+                ack = parse_ack(message)
+                out.emit(ack, place_of(ack.command_id), message.traceparent or traceparent_of(ack.command_id))
+            else:
+                inner = decode_uplink(message.topic, message.payload)
+                frame = parse_frame(
+                    message.payload if inner is None else inner,
+                    mqtt_topic=message.topic,
+                    arrived_ms=message.arrived_ms,
+                    measurements=measurements,
+                    retention_ms=retention_ms,
+                    identity=message.payload,
+                )
+                out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
+                if frame.undated:
+                    out.counts["undated"] += 1
+            out.counts["used"] += 1
+        except Rejected as reason:
+            out.reject(message.payload, source=message.topic, reason=str(reason), traceparent=message.traceparent)
+            out.counts["rejected"] += 1
+    return out
+
+
+def parse_ack(message: Received) -> Ack:
+    """The ack in an MQTT message. Raises :class:`Rejected` naming the field."""
+    try:
+        body = _ACKS.decode(message.payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Rejected(f"ack: {error}") from error
+    if not place_of(body.command_id):
+        raise Rejected("ack: command_id is not of the form PLACE@MS#HASH")
+    return Ack(
+        command_id=body.command_id,
+        device=message.topic.split("/")[1],
+        ok=body.ok,
+        at_ms=message.arrived_ms if body.at_ms is None else body.at_ms,
+        arrived_ms=message.arrived_ms,
+        reason=body.reason,
+    )
+
+
+def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effects:
+    """Receive, decide, deliver, acknowledge; in this order, or a crash would lose what was acknowledged too early."""
+    while True:
+        messages: list[Received] = yield Receive(rows)
+        if messages:
+            yield Deliver(decide(messages))
+            yield Acknowledge([message.ticket for message in messages])
+
+
+def run(settings: Settings) -> None:
+    """The bridge as a process, until it is told to stop."""
+    measurements = load_measurements(settings.measurements)
+    status, clock = ServiceStatus("bridge"), SystemClock()
+
+    def decided(batch: Sequence[Received]) -> Outcome:
+        return decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=clock.now_ms())
+
+    with (
+        until_signalled() as stop,
+        listening(status, settings),
+        KafkaLog(KafkaSettings.of(settings, "bridge")) as log,
+        MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker,
+    ):
+        drive(
+            lambda: bridge(settings.batch_rows, decided),
+            log_performers(log) | broker_performers(broker),
+            status=status,
+            stopped=stop.is_set,
+            idle=stop.wait,
+        )
+
+
+def subscriptions(settings: Settings) -> tuple[str, ...]:
+    """The topic filters to subscribe to: shared (MQTT 5, section 4.8.2) where several bridges take turns."""
+    return tuple(f"$share/{settings.mqtt_share}/{topic}" if settings.mqtt_share else topic for topic in SUBSCRIPTIONS)
+
+
+if __name__ == "__main__":
+    main(run, "bridge")

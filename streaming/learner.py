@@ -1,0 +1,139 @@
+"""River's linear models behind one face: learn, predict, and a state that is plain JSON."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Protocol
+
+from river import linear_model, optim, preprocessing
+from river.utils import VectorDict
+
+from mliot.usecase import UseCase
+
+Answer = tuple[float, float | None]
+"""Value and, for a class, its probability."""
+LEAST_LEARNT = 10
+"""A model that has seen fewer labels says nothing: its answers would be noise beside the baseline."""
+
+
+class Learner(Protocol):
+    """A model that learns one row at a time; ``version`` names how much it has learnt."""
+
+    @property
+    def version(self) -> str: ...
+    def learn(self, values: Mapping[str, float], label: float) -> None: ...
+    def predict(self, values: Mapping[str, float]) -> Answer | None: ...
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+def learner_for(use_case: UseCase) -> Learner:
+    """The linear learner for the use case's kind of label."""
+    return _Classes(use_case) if use_case.kind == "class" else _Number(use_case)
+
+
+class _Linear:
+    """What both kinds share: the columns, running standardisation (Welford 1962), and the count that makes the version.
+
+    A missing value is left out, which after standardisation means the mean.
+    """
+
+    def __init__(self, use_case: UseCase) -> None:
+        self._columns = use_case.columns
+        self._scaler = preprocessing.StandardScaler()
+        self._learnt = 0
+
+    @property
+    def version(self) -> str:
+        return f"online-{self._learnt}"
+
+    def _scaled(self, values: Mapping[str, float]) -> dict[str, float]:
+        return dict(self._scaler.transform_one(self._known(values)))
+
+    def _absorb(self, values: Mapping[str, float]) -> dict[str, float]:
+        known = self._known(values)
+        self._scaler.learn_one(known)
+        self._learnt += 1
+        return dict(self._scaler.transform_one(known))
+
+    def _known(self, values: Mapping[str, float]) -> dict[str, float]:
+        return {column: values[column] for column in self._columns if column in values}
+
+    def _common_state(self) -> dict[str, Any]:
+        scaler = self._scaler
+        return {"learnt": self._learnt, "counts": dict(scaler.counts), "means": dict(scaler.means), "vars": dict(scaler.vars)}
+
+    def _restore_common(self, state: Mapping[str, Any]) -> None:
+        self._learnt = state["learnt"]
+        self._scaler.counts = Counter(state["counts"])
+        self._scaler.means = defaultdict(float, state["means"])
+        self._scaler.vars = defaultdict(float, state["vars"])
+
+
+class _Number(_Linear):
+    """Least squares by stochastic gradient descent on the standardised label, gradients clipped against outliers."""
+
+    def __init__(self, use_case: UseCase) -> None:
+        super().__init__(use_case)
+        self._model = linear_model.LinearRegression(optimizer=optim.SGD(0.02), l2=1e-4, clip_gradient=10.0)
+        self._label = preprocessing.StandardScaler()
+
+    def learn(self, values: Mapping[str, float], label: float) -> None:
+        self._label.learn_one({"y": label})
+        self._model.learn_one(self._absorb(values), self._label.transform_one({"y": label})["y"])
+
+    def predict(self, values: Mapping[str, float]) -> Answer | None:
+        if self._learnt < LEAST_LEARNT:
+            return None
+        scaled = self._model.predict_one(self._scaled(values))
+        value = self._label.means["y"] + float(scaled) * self._label.vars["y"] ** 0.5
+        return (value, None) if isfinite(value) else None
+
+    def state(self) -> dict[str, Any]:
+        label = self._label
+        return self._common_state() | {
+            "weights": dict(self._model.weights),
+            "intercept": self._model.intercept,
+            "steps": self._model.optimizer.n_iterations,
+            "label": [label.counts["y"], label.means["y"], label.vars["y"]],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._restore_common(state)
+        self._model._weights = VectorDict(state["weights"], None)
+        self._model.intercept = state["intercept"]
+        self._model.optimizer.n_iterations = state["steps"]
+        count, mean, variance = state["label"]
+        self._label.counts["y"], self._label.means["y"], self._label.vars["y"] = count, mean, variance
+
+
+class _Classes(_Linear):
+    """Softmax regression by stochastic gradient descent."""
+
+    def __init__(self, use_case: UseCase) -> None:
+        super().__init__(use_case)
+        self._rate = 0.05
+        self._model = linear_model.SoftmaxRegression(optimizer=optim.SGD(self._rate), l2=1e-4)
+
+    def learn(self, values: Mapping[str, float], label: float) -> None:
+        self._model.learn_one(self._absorb(values) | {"bias": 1.0}, int(label))
+
+    def predict(self, values: Mapping[str, float]) -> Answer | None:
+        if self._learnt < LEAST_LEARNT:
+            return None
+        shares = self._model.predict_proba_one(self._scaled(values) | {"bias": 1.0})
+        best = max(sorted(shares), key=shares.__getitem__)
+        return (float(best), float(shares[best])) if isfinite(shares[best]) else None
+
+    def state(self) -> dict[str, Any]:
+        return self._common_state() | {
+            "weights": {str(label): dict(weights) for label, weights in self._model.weights.items()},
+            "steps": {str(label): optimizer.n_iterations for label, optimizer in self._model.optimizers.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._restore_common(state)
+        for label, weights in state["weights"].items():
+            self._model.weights[int(label)] = defaultdict(float, weights)
+        for label, steps in state["steps"].items():
+            self._model.optimizers[int(label)].n_iterations = steps

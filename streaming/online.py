@@ -1,0 +1,202 @@
+"""A challenger that learns as labels come: one River linear model a use case, test-then-train, always in shadow.
+
+Its state (weights, scaling, counts) travels as JSON on a compacted topic, in one transaction with the positions it amounts to: what
+was learnt and what was read can not come apart, and nothing is ever unpickled.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode, prediction_id
+from mliot.services import ServiceStatus, listening
+from mliot.settings import Settings
+from mliot.usecase import UseCase, load_use_cases
+from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.learner import Answer, Learner, learner_for
+from streaming.loop import drive, log_performers, until_signalled
+from streaming.ports import Assignment, Batch, Commit, Effects, Emit, Open, Outcome, Partition, Position, Read, Recall, Record, Seek
+from streaming.process import main
+
+FEATURES = "stream-feature"
+LABELS = "stream-label"
+PATIENCE_MS = 3_600_000
+"""How long after its label was due a feature row is still kept for it."""
+
+
+@dataclass
+class Student:
+    """One use case's learner and what waits around it: rows whose label is not there yet, labels that may not be learnt from yet.
+
+    Time is event time, and each key has its own: in a catch-up one partition is read far ahead of another.
+    """
+
+    use_case: UseCase
+    learner: Learner
+    times: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, tuple[Record, Feature]] = field(default_factory=dict)
+    labels: dict[str, tuple[Record, Label]] = field(default_factory=dict)
+
+    def meet(self, record: Record, row: Feature) -> int:
+        """Keeps the row for its label, after learning what was due by its time; the number of labels learnt."""
+        self.times[row.key] = max(self.times.get(row.key, 0), row.end_ms)
+        learnt = self.learn_due()
+        self.rows[row.feature_id] = (record, row)
+        return learnt
+
+    def learn_due(self) -> int:
+        """Learns each label that its key's time has reached, in the order they became available; the number learnt."""
+        due = [label for _, label in self.labels.values() if label.available_ms <= self.times.get(label.key, 0)]
+        learnt = 0
+        for label in sorted(due, key=lambda label: (label.available_ms, label.feature_id)):
+            del self.labels[label.feature_id]
+            held = self.rows.pop(label.feature_id, None)
+            if held is not None:
+                self.learner.learn(held[1].values, label.value)
+                learnt += 1
+        patience = self.use_case.delay_ms + PATIENCE_MS
+        for feature_id in [name for name, (_, row) in self.rows.items() if row.end_ms < self.times[row.key] - patience]:
+            del self.rows[feature_id]
+        return learnt
+
+    def checkpoint(self) -> bytes:
+        return msgspec.json.encode({"times": self.times, "learner": self.learner.state()})
+
+    def restore(self, value: bytes) -> None:
+        state = msgspec.json.decode(value)
+        self.times = state["times"]
+        self.learner.restore(state["learner"])
+
+
+def decide(records: Sequence[Record], students: Mapping[str, Student], now_ms: int) -> Outcome:
+    """Shadow predictions for the feature rows, after learning what was due by each row's time; ``students`` move along."""
+    out = Outcome("online", now_ms)
+    used: set[str] = set()
+    for record in records:
+        try:
+            if record.topic == LABELS:
+                used |= _hold_label(record, decode(Label, record.value), students)
+            else:
+                used |= _meet_row(record, decode(Feature, record.value), students, out)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            out.reject_record(record, f"not a message of {record.topic}: {error}")
+    for student in students.values():
+        out.counts["learnt"] += student.learn_due()
+        out.emits.append(Emit(CHECKPOINT_TOPIC, student.use_case.name, student.checkpoint()))
+    out.settle(records, used)
+    return out
+
+
+def remember(records: Sequence[Record], students: Mapping[str, Student]) -> None:
+    """Takes in what was read, answered and learnt before a restart: the rows and labels that still wait, nothing else."""
+    for record in records:
+        if record.topic == LABELS:
+            label = decode(Label, record.value)
+            student = students.get(label.use_case)
+            if student is not None and label.available_ms > student.times.get(label.key, 0):
+                student.labels[label.feature_id] = (record, label)
+        else:
+            row = decode(Feature, record.value)
+            for student in students.values():
+                if _is_for(student.use_case, row):
+                    student.rows[row.feature_id] = (record, row)
+
+
+def needed_from(students: Mapping[str, Student], positions: Mapping[Partition, int]) -> dict[Partition, Position]:
+    """The positions to commit, each with the oldest offset that a restart must read again as its note."""
+    oldest = dict(positions)
+    for student in students.values():
+        for record, _ in (*student.rows.values(), *student.labels.values()):
+            partition = Partition(record.topic, record.partition)
+            if partition in oldest:
+                oldest[partition] = min(oldest[partition], record.offset)
+    return {partition: Position(offset, str(oldest[partition])) for partition, offset in positions.items()}
+
+
+def online(use_cases: Mapping[str, UseCase], rows: int, checkpoint_partitions: tuple[int, ...]) -> Effects:
+    """Restore, reread what still waits, then: read, learn and answer, commit."""
+    assignment: Assignment = yield Open((FEATURES, LABELS))
+    students = {name: Student(use_case, learner_for(use_case)) for name, use_case in use_cases.items()}
+    checkpoints: list[Record] = yield Recall(CHECKPOINT_TOPIC, checkpoint_partitions, 0)
+    for record in checkpoints:
+        if record.key in students:
+            students[record.key].restore(record.value)
+    at = {partition: position.offset for partition, position in assignment.items()}
+    yield Seek({partition: int(position.note or position.offset) for partition, position in assignment.items()})
+    while True:
+        batch: Batch = yield Read(rows)
+        if not batch.records:
+            continue
+        past = [r for r in batch.records if r.offset < at[Partition(r.topic, r.partition)]]
+        remember(past, students)
+        fresh = [r for r in batch.records if r.offset >= at[Partition(r.topic, r.partition)]]
+        if not fresh:
+            continue
+        out = decide(fresh, students, batch.now_ms)
+        at |= {partition: position.offset for partition, position in batch.positions().items()}
+        yield Commit(out, needed_from(students, at))
+
+
+def _is_for(use_case: UseCase, row: Feature) -> bool:
+    return row.model == use_case.features and use_case.serves(row.place_id)
+
+
+def _hold_label(record: Record, label: Label, students: Mapping[str, Student]) -> set[str]:
+    student = students.get(label.use_case)
+    if student is None:
+        return set()
+    student.labels[label.feature_id] = (record, label)
+    return {record.address}
+
+
+def _meet_row(record: Record, row: Feature, students: Mapping[str, Student], out: Outcome) -> set[str]:
+    used: set[str] = set()
+    for student in students.values():
+        use_case = student.use_case
+        if not _is_for(use_case, row):
+            continue
+        out.counts["learnt"] += student.meet(record, row)
+        answer = student.learner.predict(row.values)
+        if answer is not None:
+            out.emit(_prediction(use_case, row, student.learner.version, answer, out.now_ms), row.place_id, record.traceparent)
+        used.add(record.address)
+    return used
+
+
+def _prediction(use_case: UseCase, row: Feature, version: str, answer: Answer, now_ms: int) -> Prediction:
+    value, probability = answer
+    return Prediction(
+        prediction_id=prediction_id(row.feature_id, use_case.name, version),
+        use_case=use_case.name,
+        feature_id=row.feature_id,
+        model_version=version,
+        feature_version=row.version,
+        key=row.key,
+        place_id=row.place_id,
+        at_ms=row.end_ms,
+        for_ms=row.end_ms + use_case.label.horizon_ms,
+        made_ms=now_ms,
+        value=value,
+        probability=probability,
+        shadow=True,
+    )
+
+
+def run(settings: Settings) -> None:
+    """The online learner as a process, until it is told to stop. One instance: its models are one per use case."""
+    use_cases = load_use_cases(settings.usecases)
+    status = ServiceStatus("online")
+    with until_signalled() as stop, listening(status, settings), KafkaLog(KafkaSettings.of(settings, "online")) as log:
+        drive(
+            lambda: online(use_cases, settings.batch_rows, tuple(range(settings.partitions))),
+            log_performers(log),
+            status=status,
+            stopped=stop.is_set,
+            idle=log.idle,
+            lag=log.lag,
+        )
+
+
+if __name__ == "__main__":
+    main(run, "online")

@@ -1,0 +1,128 @@
+"""The store port on a real PostgreSQL: COPY into a temporary table, insert what is new, move the positions; one transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from mliot.errors import Transient
+from streaming.ports import Partition, Positions, Rewound, Save
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class PostgresStore:
+    """The store port. It connects when first needed and again after a lost connection."""
+
+    def __init__(self, dsn: str, consumer: str = "store", connect_timeout_s: int = 3) -> None:
+        self._dsn = dsn
+        self._consumer = consumer
+        self._timeout = connect_timeout_s
+        self._connection: psycopg.Connection[Any] | None = None
+        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+        self.name = f"PostgreSQL at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+
+    def __enter__(self) -> "PostgresStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop()
+
+    def positions(self, effect: Positions) -> dict[Partition, int]:
+        """Where this consumer stands; 0 for a partition it never read."""
+        try:
+            connection = self._connected()
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute("select kafka_topic, kafka_partition, next_offset from position where consumer = %s", (self._consumer,))
+                found = {Partition(topic, number): offset for topic, number, offset in cursor}
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
+        return {partition: found.get(partition, 0) for partition in effect.partitions}
+
+    def save(self, effect: Save) -> int:
+        try:
+            connection = self._connected()
+            with connection.transaction(), connection.cursor() as cursor:
+                new = sum(_insert(cursor, topic.removeprefix("stream-"), rows) for topic, rows in effect.rows.items())
+                frames = effect.rows.get("stream-frame")
+                if frames:
+                    _latest(cursor, frames)
+                self._move(cursor, effect)
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
+        return new
+
+    def _move(self, cursor: psycopg.Cursor[Any], effect: Save) -> None:
+        """Compare and set: where the position is not what this reader left it at, another one has written, and this one must start over."""
+        for partition, offset in effect.after.items():
+            cursor.execute(
+                """
+                insert into position (consumer, kafka_topic, kafka_partition, next_offset) values (%s, %s, %s, %s)
+                on conflict (consumer, kafka_topic, kafka_partition) do update set next_offset = excluded.next_offset
+                where position.next_offset = %s
+                """,
+                (self._consumer, partition.topic, partition.number, offset, effect.before[partition]),
+            )
+            if cursor.rowcount != 1:
+                raise Rewound(f"the store does not stand at {partition.topic}-{partition.number}-{effect.before[partition]}")
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._dsn, connect_timeout=self._timeout, options="-c search_path=mliot", autocommit=True, application_name="mliot-store"
+            )
+        return self._connection
+
+    def _lost(self, error: psycopg.OperationalError) -> Transient:
+        self._drop()
+        return Transient(f"{self.name}: {' '.join(str(error).split())}")
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _insert(cursor: psycopg.Cursor[Any], table: str, rows: Rows) -> int:
+    """The number of ``rows`` (not empty, all with the same columns) whose id the table did not have; of equal ids the first counts."""
+    columns = list(rows[0])
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    target, staged = sql.Identifier(table), sql.Identifier(f"new_{table}")
+    cursor.execute(
+        sql.SQL("create temporary table if not exists {} (like {} including defaults) on commit delete rows").format(staged, target)
+    )
+    with cursor.copy(sql.SQL("copy {} ({}) from stdin").format(staged, names)) as copy:
+        for row in rows:
+            copy.write_row([_field(row[column]) for column in columns])
+    cursor.execute(
+        sql.SQL("insert into {} ({names}) select distinct on (id) {names} from {} order by id, address on conflict (id) do nothing").format(
+            target, staged, names=names
+        )
+    )
+    return cursor.rowcount
+
+
+def _latest(cursor: psycopg.Cursor[Any], frames: Rows) -> None:
+    newest: dict[str, Mapping[str, Any]] = {}
+    for frame in frames:
+        held = newest.get(frame["device"])
+        if held is None or frame["event_ms"] >= held["event_ms"]:
+            newest[frame["device"]] = frame
+    cursor.executemany(
+        """
+        insert into frame_latest (device, place_id, event_ms, arrived_ms, frame_id, payload) values (%s, %s, %s, %s, %s, %s)
+        on conflict (device) do update set place_id = excluded.place_id, event_ms = excluded.event_ms, arrived_ms = excluded.arrived_ms,
+            frame_id = excluded.frame_id, payload = excluded.payload
+        where frame_latest.event_ms <= excluded.event_ms
+        """,
+        [
+            (f["device"], f["place_id"], f["event_ms"], f["arrived_ms"], f["id"], _field(f["payload"]))
+            for f in sorted(newest.values(), key=lambda f: str(f["device"]))
+        ],
+    )
+
+
+def _field(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else value

@@ -1,0 +1,93 @@
+"""Every topic into PostgreSQL, once: rows and the positions they lead to in one transaction of the store."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, decode
+from mliot.services import ServiceStatus, listening
+from mliot.settings import Settings
+from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.loop import drive, log_performers, until_signalled
+from streaming.ports import Assignment, Batch, Effects, Open, Partition, Positions, Read, Record, Save, Seek
+from streaming.postgres import PostgresStore
+from streaming.process import main
+
+KINDS: Mapping[str, type[Message]] = {
+    kind.topic_name: kind for kind in (Frame, Window, Feature, Prediction, Label, Command, Ack, DeadLetter)
+}
+TOPICS = tuple(KINDS)
+OWN_ID: Mapping[type[Message], str] = {
+    Frame: "frame_id",
+    Window: "window_id",
+    Feature: "feature_id",
+    Prediction: "prediction_id",
+    Ack: "command_id",
+    DeadLetter: "dead_id",
+}
+"""The field that is the message's whole id, and so stands in the table's column ``id``."""
+Row = dict[str, Any]
+
+
+def decide(records: Sequence[Record], now_ms: int) -> dict[str, list[Row]]:
+    """The rows to store, by topic; a record that is no message of its topic becomes a dead letter's row. Pure."""
+    rows: dict[str, list[Row]] = {}
+    for record in records:
+        try:
+            message = decode(KINDS[record.topic], record.value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            message = DeadLetter.of(
+                record.value, source=record.topic, service="store", reason=f"not a message of {record.topic}: {error}", at_ms=now_ms,
+                key=record.key, traceparent=record.traceparent,
+            )  # fmt: skip
+        rows.setdefault(message.topic_name, []).append(row(message, record, now_ms))
+    return rows
+
+
+def row(message: Message, record: Record, now_ms: int) -> Row:
+    """The message's fields as columns of its table (``mliot/store/schema.sql``)."""
+    own = OWN_ID.get(type(message))
+    columns: Row = {name: getattr(message, name) for name in message.__struct_fields__ if name != own}
+    if isinstance(message, DeadLetter):
+        columns["original"] = message.original
+        del columns["original_base64"]
+    columns |= {"id": message.id, "address": record.address, "traceparent": record.traceparent or None, "stored_ms": now_ms}
+    return columns
+
+
+def store(rows: int, fill_ms: int) -> Effects:
+    """Read from where the store itself says it stands; save; the log's own committed offsets play no part."""
+    assignment: Assignment = yield Open(TOPICS)
+    at: dict[Partition, int] = dict((yield Positions(tuple(assignment))))
+    yield Seek(at)
+    while True:
+        batch: Batch = yield Read(rows, fill_ms=fill_ms)
+        if not batch.records:
+            continue
+        after = {partition: position.offset for partition, position in batch.positions().items()}
+        yield Save(decide(batch.records, batch.now_ms), len(batch.records), {partition: at[partition] for partition in after}, after)
+        at |= after
+
+
+def run(settings: Settings) -> None:
+    """The store service as a process, until it is told to stop."""
+    status = ServiceStatus("store")
+    with (
+        until_signalled() as stop,
+        listening(status, settings),
+        KafkaLog(KafkaSettings.of(settings, "store"), reads_only=True) as log,
+        PostgresStore(settings.postgres_address) as postgres,
+    ):
+        drive(
+            lambda: store(settings.batch_rows, settings.commit_ms),
+            {**log_performers(log), Positions: postgres.positions, Save: postgres.save},
+            status=status,
+            stopped=stop.is_set,
+            idle=log.idle,
+            lag=log.lag,
+        )
+
+
+if __name__ == "__main__":
+    main(run, "store")
