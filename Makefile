@@ -1,0 +1,43 @@
+# Two commands set MLIoT up: `make demo` and `make test`. Each prepares the virtual environment it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test lint types check lock jars-lock clean
+
+help:            ## What can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(READY)   ## The whole platform on this machine, with a live table; ONCE=1: one whole chain, then stop
+	$(BIN)/mliot demo $(if $(ONCE),--once)
+
+test: $(READY)   ## Every test; servers are started on free ports and stopped again
+	$(BIN)/pytest
+
+lint: $(READY)   ## Format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)  ## Static types
+	$(BIN)/mypy
+
+check: test lint types  ## All that CI checks
+
+lock: $(READY)   ## Pin the Python packages anew: names, versions and hashes, no addresses
+	$(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--extra dev pyproject.toml -o requirements.lock
+
+jars-lock: $(READY)  ## Pin the Java archives of the local stack anew (needs Maven)
+	$(BIN)/python -m mliot.stack.jarlock
+
+clean:           ## Remove the virtual environment and what tools left (not .mliot)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: Python 3.11 or newer is needed: install it, or name it with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed: $$($(PYTHON) -V) is too old; name another with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps -e .
+	@touch $@

@@ -1,0 +1,83 @@
+"""The driver: what a failure of an effect means."""
+
+import pytest
+
+from mliot.clock import ManualClock
+from mliot.errors import Fatal, Transient
+from mliot.services import ServiceStatus
+from streaming.loop import drive
+from streaming.ports import Batch, Commit, Effects, Open, Outcome, Read, Rewound
+
+
+class Script:
+    """Answers each effect with the next item of its list; an exception is raised."""
+
+    def __init__(self, **answers: list) -> None:
+        self.answers = answers
+        self.seen: list[str] = []
+
+    def __call__(self, effect):
+        name = type(effect).__name__
+        self.seen.append(name)
+        answer = self.answers[name].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def done(self) -> bool:
+        return not self.answers["Read"]
+
+
+def service() -> Effects:
+    yield Open(("t",))
+    while True:
+        batch = yield Read(1)
+        out = Outcome("s", batch.now_ms)
+        out.counts["read"] = 1
+        yield Commit(out, {})
+
+
+def run(script: Script) -> ServiceStatus:
+    status = ServiceStatus("bridge", ManualClock())
+    drive(service, dict.fromkeys((Open, Read, Commit), script), status=status, stopped=lambda: script.done, idle=lambda _: None)
+    return status
+
+
+BATCH = Batch([], frozenset(), 0)
+
+
+def test_a_passing_failure_is_tried_again_with_the_same_effect() -> None:
+    script = Script(Open=[None], Read=[Transient("away"), Transient("away"), BATCH, BATCH], Commit=[None])
+    status = run(script)
+    assert script.seen == ["Open", "Read", "Read", "Read", "Commit", "Read"]
+    assert status.snapshot()["last_error"] == "away"
+
+
+def test_a_rewind_starts_a_new_generator() -> None:
+    script = Script(Open=[None, None], Read=[BATCH, BATCH], Commit=[Rewound("aborted"), None])
+    status = run(script)
+    assert script.seen == ["Open", "Read", "Commit", "Open", "Read"]
+    assert status.snapshot()["counts"]["rewinds"] == 1
+
+
+def test_what_can_not_go_on_ends_the_process() -> None:
+    with pytest.raises(Fatal, match="fenced"):
+        run(Script(Open=[Fatal("fenced")], Read=[BATCH], Commit=[]))
+
+
+def test_only_what_was_committed_is_counted() -> None:
+    script = Script(Open=[None, None], Read=[BATCH, BATCH, BATCH], Commit=[Rewound("aborted"), None])
+    assert run(script).snapshot()["counts"]["read"] == 1
+
+
+def test_a_stop_does_not_wait_for_a_part_that_is_away() -> None:
+    status = ServiceStatus("bridge", ManualClock())
+    tries: list[int] = []
+
+    def away(_) -> None:
+        tries.append(1)
+        raise Transient("away")
+
+    drive(service, {Open: away}, status=status, stopped=lambda: len(tries) > 3, idle=lambda _: None)
+    assert status.snapshot()["state"] == "stopping"

@@ -1,0 +1,47 @@
+"""The documents say what the code is: settings, topics, commands and decisions are looked up in them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mliot.messages import TOPICS
+from mliot.services import SERVICES
+from mliot.settings import PREFIX, Settings
+from mliot.settings_docs import env_example, settings_page
+from streaming.bridge import SUBSCRIPTIONS
+
+ROOT = Path(__file__).parents[2]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_settings_page_and_example_are_made_from_the_settings() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_page(), "run: python -m mliot.settings_docs"
+    assert (ROOT / ".env.example").read_text() == env_example(), "run: python -m mliot.settings_docs"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_no_document_names_a_setting_that_is_none(path: Path) -> None:
+    # MLIOT_DATA and the like may be read by tests and benchmarks only, and are named there
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    named = set(re.findall(r"MLIOT_[A-Z_]+[A-Z]", path.read_text()))
+    assert named <= known, named - known
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_architecture_names_every_topic_and_service() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert [topic for topic in TOPICS if topic not in text] == []
+    assert [service for service in SERVICES if service not in text] == []
+    assert [topic for topic in SUBSCRIPTIONS if topic not in text] == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\(([a-z-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {path.name for path in folder.glob("*.md")} - {"README.md"}
