@@ -42,7 +42,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def decide(batch: Batch, added: Added | None, closed: Closed, sources: tuple[LabelSource, ...]) -> Outcome:
-    """The records that a batch amounts to: dead letters, windows, feature rows and the labels the windows hold. Pure."""
+    """The records that a batch amounts to, each kind in the order of event time: dead letters, windows, feature rows, labels. Pure."""
     out = Outcome("features", batch.now_ms)
     if added is not None:
         for record in added.unreadable:
@@ -52,14 +52,15 @@ def decide(batch: Batch, added: Added | None, closed: Closed, sources: tuple[Lab
             read=added.counts["used"] + added.counts["duplicate"] + added.counts["late"] + len(out.refused), rejected=len(out.refused)
         )
     carried = {record.address: record.traceparent for record in batch.records}
-    for window in closed.windows:
+    for window in sorted(closed.windows, key=lambda window: (window.end_ms, window.window_id)):
         out.emit(window, window.place_id, traceparent_of(window.window_id), window.end_ms)
-    for feature in [*(added.features if added else ()), *closed.features]:
+    rows = [*(added.features if added else ()), *closed.features]
+    for feature in sorted(rows, key=lambda row: (row.end_ms, row.feature_id)):
         traceparent = carried.get(feature.first, "") if feature.grain == "sensor_frame" else ""
         out.emit(feature, feature.place_id, traceparent or traceparent_of(feature.feature_id))
-    for label in labels_in(closed.windows, sources):
+    for label in sorted(labels_in(closed.windows, sources), key=lambda label: (label.label_ms, label.id)):
         out.emit(label, label.place_id, traceparent_of(label.feature_id))
-    out.counts.update(windows=len(closed.windows), features=len(closed.features) + (len(added.features) if added else 0))
+    out.counts.update(windows=len(closed.windows), features=len(rows))
     return out
 
 

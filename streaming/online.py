@@ -16,6 +16,7 @@ from mliot.usecase import UseCase, load_use_cases
 from streaming.kafka import KafkaLog, KafkaSettings
 from streaming.learner import Answer, Learner, learner_for
 from streaming.loop import drive, log_performers, until_signalled
+from streaming.merge import EventTimeMerge, Item
 from streaming.ports import Assignment, Batch, Commit, Effects, Emit, Open, Outcome, Partition, Position, Read, Recall, Record, Seek
 from streaming.process import main
 
@@ -69,23 +70,42 @@ class Student:
         self.learner.restore(state["learner"])
 
 
-def decide(records: Sequence[Record], students: Mapping[str, Student], now_ms: int) -> Outcome:
-    """Shadow predictions for the feature rows, after learning what was due by each row's time; ``students`` move along."""
-    out = Outcome("online", now_ms)
-    used: set[str] = set()
+Waiting = EventTimeMerge[Feature | Label | None]
+
+
+def read(records: Sequence[Record], students: Mapping[str, Student], out: Outcome) -> list[Item[Feature | Label | None]]:
+    """The records with their messages; what concerns no student passes at once, what is no message becomes a dead letter in ``out``."""
+    items: list[Item[Feature | Label | None]] = []
     for record in records:
         try:
             if record.topic == LABELS:
-                used |= _hold_label(record, decode(Label, record.value), students)
+                label = decode(Label, record.value)
+                items.append(Item(record, label, label.label_ms if label.use_case in students else None))
             else:
-                used |= _meet_row(record, decode(Feature, record.value), students, out)
+                row = decode(Feature, record.value)
+                concerned = any(_is_for(student.use_case, row) for student in students.values())
+                items.append(Item(record, row, row.end_ms if concerned else None))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             out.reject_record(record, f"not a message of {record.topic}: {error}")
+            items.append(Item(record, None, None))
+    return items
+
+
+def decide(items: Sequence[Item[Feature | Label | None]], students: Mapping[str, Student], out: Outcome) -> None:
+    """Shadow predictions into ``out`` for the feature rows, after learning what was due by each row's time; ``students`` move along."""
+    used: set[str] = set()
+    for record, message, time_ms in items:
+        if time_ms is None:
+            continue
+        used.add(record.address)
+        if isinstance(message, Label):
+            students[message.use_case].labels[message.feature_id] = (record, message)
+        elif isinstance(message, Feature):
+            _meet_row(record, message, students, out)
     for student in students.values():
         out.counts["learnt"] += student.learn_due()
         out.emits.append(Emit(CHECKPOINT_TOPIC, student.use_case.name, student.checkpoint()))
-    out.settle(records, used)
-    return out
+    out.settle([item.record for item in items], used)
 
 
 def remember(records: Sequence[Record], students: Mapping[str, Student]) -> None:
@@ -124,44 +144,34 @@ def online(use_cases: Mapping[str, UseCase], rows: int, checkpoint_partitions: t
             students[record.key].restore(record.value)
     at = {partition: position.offset for partition, position in assignment.items()}
     yield Seek({partition: int(position.note or position.offset) for partition, position in assignment.items()})
+    read_to = dict(at)
+    waiting = Waiting(assignment)
     while True:
         batch: Batch = yield Read(rows)
-        if not batch.records:
-            continue
-        past = [r for r in batch.records if r.offset < at[Partition(r.topic, r.partition)]]
-        remember(past, students)
+        out = Outcome("online", batch.now_ms)
+        remember([r for r in batch.records if r.offset < at[Partition(r.topic, r.partition)]], students)
         fresh = [r for r in batch.records if r.offset >= at[Partition(r.topic, r.partition)]]
-        if not fresh:
-            continue
-        out = decide(fresh, students, batch.now_ms)
-        at |= {partition: position.offset for partition, position in batch.positions().items()}
-        yield Commit(out, needed_from(students, at))
+        waiting.add(read(fresh, students, out))
+        read_to |= {partition: position.offset for partition, position in batch.positions().items()}
+        ready = waiting.ready(batch.at_end)
+        if ready:
+            decide(ready, students, out)
+            at |= {partition: max(at[partition], offset) for partition, offset in (read_to | waiting.held()).items()}
+            yield Commit(out, needed_from(students, at))
 
 
 def _is_for(use_case: UseCase, row: Feature) -> bool:
     return row.model == use_case.features and use_case.serves(row.place_id)
 
 
-def _hold_label(record: Record, label: Label, students: Mapping[str, Student]) -> set[str]:
-    student = students.get(label.use_case)
-    if student is None:
-        return set()
-    student.labels[label.feature_id] = (record, label)
-    return {record.address}
-
-
-def _meet_row(record: Record, row: Feature, students: Mapping[str, Student], out: Outcome) -> set[str]:
-    used: set[str] = set()
+def _meet_row(record: Record, row: Feature, students: Mapping[str, Student], out: Outcome) -> None:
     for student in students.values():
-        use_case = student.use_case
-        if not _is_for(use_case, row):
+        if not _is_for(student.use_case, row):
             continue
         out.counts["learnt"] += student.meet(record, row)
         answer = student.learner.predict(row.values)
         if answer is not None:
-            out.emit(_prediction(use_case, row, student.learner.version, answer, out.now_ms), row.place_id, record.traceparent)
-        used.add(record.address)
-    return used
+            out.emit(_prediction(student.use_case, row, student.learner.version, answer, out.now_ms), row.place_id, record.traceparent)
 
 
 def _prediction(use_case: UseCase, row: Feature, version: str, answer: Answer, now_ms: int) -> Prediction:

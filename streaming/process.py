@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Callable
 
-from mliot.logs import configure
-
 from mliot.errors import UserError
+from mliot.logs import configure
 from mliot.settings import Settings
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from mliot.messages import Feature, Label
 from mliot.usecase import load_use_cases
+from streaming import online
 from streaming.learner import LEAST_LEARNT, learner_for
-from streaming.online import PATIENCE_MS, Student, decide, needed_from, remember
-from streaming.ports import Partition, Record
+from streaming.online import PATIENCE_MS, Student, needed_from, remember
+from streaming.ports import Outcome, Partition, Record
 
 NOW = 1_764_000_000_000
 MINUTE = 60_000
@@ -32,6 +33,12 @@ def label(minute: int, value: float, offset: int = 0, delay: int = 10) -> Record
         label_ms=start + MINUTE, available_ms=start + MINUTE + delay * MINUTE, value=value,
     )  # fmt: skip
     return Record("stream-label", 0, offset, start, "room-1", known.encode(), "")
+
+
+def decide(records: list[Record], students: dict[str, Student], now_ms: int) -> Outcome:
+    out = Outcome("online", now_ms)
+    online.decide(online.read(records, students, out), students, out)
+    return out
 
 
 def student() -> Student:
