@@ -17,7 +17,7 @@ from mliot.usecase import Action, UseCase, load_use_cases
 from streaming.kafka import KafkaLog, KafkaSettings
 from streaming.loop import broker_performers, drive, log_performers, until_signalled
 from streaming.mqtt import MqttBroker
-from streaming.ports import Batch, Commit, Effects, Open, Outcome, Publish, Read, Recall, Record, Seek
+from streaming.ports import Batch, Commit, Effects, Open, Outcome, Outgoing, Publish, Read, Recall, Record, Seek
 from streaming.process import main
 
 PREDICTIONS = "stream-prediction"
@@ -127,8 +127,8 @@ def moved(command: Command, state: CommandState, at_ms: int, reason: str = "") -
     return msgspec.structs.replace(command, state=state, at_ms=at_ms, reason=reason)
 
 
-def wire(command: Command) -> tuple[str, bytes, str]:
-    """The MQTT message that carries ``command`` to its device."""
+def wire(command: Command, now_ms: int) -> Outgoing:
+    """The MQTT message that carries ``command`` to its device; the broker drops it once its time to live is over."""
     body = {
         "command_id": command.command_id,
         "action": command.action,
@@ -136,7 +136,8 @@ def wire(command: Command) -> tuple[str, bytes, str]:
         "expires_ms": command.expires_ms,
         "decided_by": command.prediction_id,
     }
-    return f"iot/{command.device}/command", msgspec.json.encode(body), traceparent_of(command.command_id)
+    expiry_s = max(1, (command.expires_ms - now_ms) // 1000)
+    return Outgoing(f"iot/{command.device}/command", msgspec.json.encode(body), traceparent_of(command.command_id), expiry_s)
 
 
 def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effects:
@@ -155,7 +156,7 @@ def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effec
             yield Commit(out, batch.positions())
         unsent = ledger.unsent()
         if unsent:
-            yield Publish([wire(command) for command in unsent])
+            yield Publish([wire(command, batch.now_ms) for command in unsent])
             sent = Outcome("commands", batch.now_ms)
             for command in unsent:
                 _record(moved(command, "sent", batch.now_ms), ledger, sent, traceparent_of(command.command_id))

@@ -1,148 +1,96 @@
-"""The broker port on a real MQTT 5 broker (paho): a persistent session, manual acks, back pressure by Receive Maximum."""
+"""The broker port on a real MQTT 5 broker: a persistent session, manual acks, back pressure by Receive Maximum."""
 
 import re
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from itertools import islice
 
-import paho.mqtt.client as paho
-import structlog
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
-from mliot.clock import Clock, SystemClock
+from mliot import mqtt
+from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Transient
-from streaming.ports import Acknowledge, Publish, Receive, Received
+from streaming.ports import Acknowledge, Outgoing, Publish, Receive, Received
 
 SESSION_EXPIRY_S = 7 * 86_400
 RECEIVE_MAXIMUM = 10_000
 PUBLISH_WAIT_S = 2.0
+STOP_S = 5.0
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context level 1, section 3.2.2; anything else a device sends there is ignored, as section 3.2.2.1 asks."""
-log = structlog.get_logger()
+"""W3C Trace Context level 1, section 3.2.2; anything else that a device sends there is ignored, as section 3.2.2.1 asks."""
 
 
 class MqttBroker:
     """The broker port. ``client_id`` is fixed, so that the broker keeps what comes while this process is away."""
 
-    def __init__(self, url: str, client_id: str, subscriptions: Sequence[str], clock: Clock | None = None) -> None:
-        self._where = urlsplit(url)
+    def __init__(self, address: str, client_id: str, subscriptions: Sequence[str], clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._subscriptions = tuple(subscriptions)
-        self._ready = threading.Condition()
-        self._inbox: deque[Received] = deque()
-        self._generation = 0
-        self._connected = False
-        self._trouble = "not connected yet"
+        self._arrived = threading.Condition()
+        self._inbox: deque[tuple[mqtt.Received, int]] = deque()
+        self._handed: dict[tuple[int, int], mqtt.Received] = {}
         self._publishing: Publish | None = None
-        self._unconfirmed: list[paho.MQTTMessageInfo] = []
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
-        if self._where.username:
-            self._client.username_pw_set(unquote(self._where.username), unquote(self._where.password or ""))
-        if self._where.scheme == "mqtts":
-            self._client.tls_set()
-        self._client.reconnect_delay_set(1, 2)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_connect_fail = self._on_connect_fail
-        self._client.on_message = self._on_message
+        self._unsent: deque[Outgoing] = deque()
+        self._client = mqtt.MqttClient(
+            address,
+            client_id,
+            on_message=self._take,
+            manual_ack=True,
+            receive_maximum=RECEIVE_MAXIMUM,
+            clean_start=False,
+            session_expiry_s=SESSION_EXPIRY_S,
+        )
 
     def __enter__(self) -> "MqttBroker":
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        assert self._where.hostname is not None
-        self._client.connect_async(self._where.hostname, self._where.port or 1883, keepalive=10, clean_start=False, properties=properties)
-        self._client.loop_start()
+        self._client.start(self._subscriptions)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Disconnects in good order; the session stays with the broker and unacknowledged messages come again."""
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    @property
-    def name(self) -> str:
-        """The broker's address without user and password."""
-        return f"MQTT broker at {self._where.hostname}:{self._where.port}"
+        """Disconnects in good order; the session stays with the broker, and what was not acknowledged comes again."""
+        self._client.stop(Deadline.after(self._clock, STOP_S))
 
     def receive(self, effect: Receive) -> list[Received]:
-        with self._ready:
+        with self._arrived:
             if not self._inbox:
-                self._ready.wait(effect.wait_ms / 1000)
-            batch = [self._inbox.popleft() for _ in range(min(effect.most, len(self._inbox)))]
-            if not batch and not self._connected:
-                raise Transient(f"{self.name}: {self._trouble}")
-        return batch
+                self._arrived.wait(effect.wait_ms / 1000)
+            taken = list(islice(self._inbox, effect.most))
+            for _ in taken:
+                self._inbox.popleft()
+        if not taken and self._client.away:
+            raise Transient(f"MQTT broker {self._client.broker}: {self._client.away}")
+        self._handed = {(message.generation, message.mid): message for message, _ in taken}
+        return [
+            Received(message.topic, message.payload, _traceparent(message), arrived_ms, (message.generation, message.mid))
+            for message, arrived_ms in taken
+        ]
 
     def acknowledge(self, effect: Acknowledge) -> None:
-        for generation, mid in effect.tickets:
-            # [MQTT-4.4.0-1]: a new connection redelivers; an old packet id may already name another message there
-            if generation == self._generation:
-                self._client.ack(mid, 1)
+        """A message of a connection that has ended is skipped: it comes again, and its packet id may name another one by now."""
+        for ticket in effect.tickets:
+            self._client.ack(self._handed[ticket])
 
     def publish(self, effect: Publish) -> None:
-        """Performed again after a :class:`Transient`, it goes on waiting for the acknowledgements still owed."""
+        """Performed again after a :class:`Transient`, it goes on with what is unsent and waits for the confirmations still owed."""
         if self._publishing is not effect:
-            self._publishing = effect
-            self._unconfirmed = [
-                self._client.publish(topic, payload, qos=1, properties=_user_properties(traceparent))
-                for topic, payload, traceparent in effect.messages
-            ]
-        for info in self._unconfirmed:
-            if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-                self._publishing = None
-                raise Transient(f"{self.name}: publish failed: {paho.error_string(info.rc)}")
-        deadline = self._clock.monotonic() + PUBLISH_WAIT_S
-        while any(not info.is_published() for info in self._unconfirmed):
-            if self._clock.monotonic() > deadline:
-                raise Transient(f"{self.name}: {self._trouble or 'no acknowledgement yet'}")
-            next(info for info in self._unconfirmed if not info.is_published()).wait_for_publish(0.1)
+            self._publishing, self._unsent = effect, deque(effect.messages)
+        while self._unsent:
+            message = self._unsent[0]
+            self._client.publish(
+                message.topic,
+                message.payload,
+                user_properties=[("traceparent", message.traceparent)],
+                expiry_s=message.expiry_s,
+                wait_s=PUBLISH_WAIT_S,
+            )
+            self._unsent.popleft()
+        if owed := self._client.drain(PUBLISH_WAIT_S):
+            raise Transient(f"MQTT broker {self._client.broker}: {self._client.away or f'{owed} messages are not confirmed yet'}")
         self._publishing = None
 
-    def _on_connect(self, client: paho.Client, _: object, flags: paho.ConnectFlags, reason: Any, __: object) -> None:
-        if reason.is_failure:
-            self._trouble = str(reason)
-            return
-        with self._ready:
-            self._generation += 1
-            if flags.session_present:
-                # all that was not acknowledged comes again, in order: what waits here would be second copies
-                self._inbox.clear()
-            self._connected, self._trouble = True, ""
-        if self._subscriptions:
-            client.subscribe([(topic, 1) for topic in self._subscriptions])
-        log.info("connected", broker=self.name, session_present=flags.session_present)
-
-    def _on_disconnect(self, _: object, __: object, ___: object, reason: Any, ____: object) -> None:
-        self._connected, self._trouble = False, f"disconnected: {reason}"
-        log.warning("disconnected", broker=self.name, reason=str(reason))
-
-    def _on_connect_fail(self, *_: object) -> None:
-        self._trouble = "connection refused"
-
-    def _on_message(self, _: object, __: object, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:  # [MQTT-1.5.4-1] forbids it; a broker that lets it pass must not end this thread
-            topic = bytes(message._topic).decode("utf-8", "replace")
-        received = Received(topic, bytes(message.payload), _traceparent(message), self._clock.now_ms(), (self._generation, message.mid))
-        with self._ready:
-            self._inbox.append(received)
-            self._ready.notify()
+    def _take(self, message: mqtt.Received) -> None:
+        with self._arrived:
+            self._inbox.append((message, self._clock.now_ms()))
+            self._arrived.notify()
 
 
-def _traceparent(message: paho.MQTTMessage) -> str:
-    pairs: Sequence[tuple[str, str]] = getattr(message.properties, "UserProperty", ()) if message.properties else ()
-    return next((value for name, value in pairs if name == "traceparent" and _TRACEPARENT.fullmatch(value)), "")
-
-
-def _user_properties(traceparent: str) -> Properties | None:
-    if not traceparent:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)
-    properties.UserProperty = [("traceparent", traceparent)]
-    return properties
+def _traceparent(message: mqtt.Received) -> str:
+    return next((value for name, value in message.user_properties if name == "traceparent" and _TRACEPARENT.fullmatch(value)), "")

@@ -182,12 +182,20 @@ class Acknowledge:
     tickets: Sequence[tuple[int, int]]
 
 
+class Outgoing(NamedTuple):
+    """One MQTT message to send; the broker throws it away undelivered after ``expiry_s`` (MQTT 5, section 3.3.2.3.3)."""
+
+    topic: str
+    payload: bytes
+    traceparent: str
+    expiry_s: int
+
+
 @dataclass(frozen=True)
 class Publish:
     """Publishes at QoS 1 and waits for the broker's acknowledgement of each. Answers None."""
 
-    messages: Sequence[tuple[str, bytes, str]]
-    """(topic, payload, traceparent)"""
+    messages: Sequence[Outgoing]
 
 
 # Effects on the model server and the store.

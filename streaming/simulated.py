@@ -20,6 +20,7 @@ from streaming.ports import (
     Deliver,
     Emit,
     Open,
+    Outgoing,
     Partition,
     Position,
     Publish,
@@ -165,7 +166,7 @@ class SimulatedBroker:
 
     clock: ManualClock
     faults: Faults = field(default_factory=Faults)
-    published: list[tuple[str, bytes, str]] = field(default_factory=list)
+    published: list[Outgoing] = field(default_factory=list)
     _waiting: deque[Received] = field(default_factory=deque)
     _handed: dict[tuple[int, int], Received] = field(default_factory=dict)
     _next: int = 0

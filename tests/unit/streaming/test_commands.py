@@ -77,7 +77,7 @@ def test_a_prediction_is_queued_with_the_id_of_what_decided_it() -> None:
     assert (command.state, command.device, command.prediction_id) == ("queued", "room-1-fan", prediction().prediction_id)
     assert command.expires_ms > NOW
     assert held.unsent() == [command]
-    topic, body, traceparent = wire(command)
+    topic, body, traceparent, expiry_s = wire(command, NOW + 30_000)
     assert topic == "iot/room-1-fan/command"
     assert json.loads(body) == {
         "command_id": command.command_id,
@@ -87,6 +87,7 @@ def test_a_prediction_is_queued_with_the_id_of_what_decided_it() -> None:
         "decided_by": command.prediction_id,
     }
     assert traceparent.startswith("00-")
+    assert expiry_s == 60
 
 
 @pytest.mark.parametrize(("ok", "state"), [(True, "acked"), (False, "failed")])
