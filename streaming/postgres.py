@@ -85,8 +85,15 @@ class PostgresStore:
             self._connection = None
 
 
+NEWEST_COUNTS = {
+    "deadletter": ("at_ms desc", "do update set at_ms = excluded.at_ms, address = excluded.address, stored_ms = excluded.stored_ms")
+}
+"""A letter that was replayed and refused again keeps its id; when it was last refused is what people ask."""
+FIRST_COUNTS = ("address", "do nothing")
+
+
 def _insert(cursor: psycopg.Cursor[Any], table: str, rows: Rows) -> int:
-    """The number of ``rows`` (not empty, all with the same columns) whose id the table did not have; of equal ids the first counts."""
+    """The number of ``rows`` (not empty, all with the same columns) that were written: of equal ids the first counts, but see NEWEST_COUNTS."""
     columns = list(rows[0])
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     target, staged = sql.Identifier(table), sql.Identifier(f"new_{table}")
@@ -96,9 +103,10 @@ def _insert(cursor: psycopg.Cursor[Any], table: str, rows: Rows) -> int:
     with cursor.copy(sql.SQL("copy {} ({}) from stdin").format(staged, names)) as copy:
         for row in rows:
             copy.write_row([_field(row[column]) for column in columns])
+    order, conflict = map(sql.SQL, NEWEST_COUNTS.get(table, FIRST_COUNTS))
     cursor.execute(
-        sql.SQL("insert into {} ({names}) select distinct on (id) {names} from {} order by id, address on conflict (id) do nothing").format(
-            target, staged, names=names
+        sql.SQL("insert into {} ({names}) select distinct on (id) {names} from {} order by id, {} on conflict (id) {}").format(
+            target, staged, order, conflict, names=names
         )
     )
     return cursor.rowcount

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, decode
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
@@ -36,12 +34,14 @@ def decide(records: Sequence[Record], now_ms: int) -> dict[str, list[Row]]:
     for record in records:
         try:
             message = decode(KINDS[record.topic], record.value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            stored = row(message, record, now_ms)
+        except (ValueError, RecursionError) as error:  # msgspec's and base64's errors are ValueErrors
             message = DeadLetter.of(
                 record.value, source=record.topic, service="store", reason=f"not a message of {record.topic}: {error}", at_ms=now_ms,
                 key=record.key, traceparent=record.traceparent,
             )  # fmt: skip
-        rows.setdefault(message.topic_name, []).append(row(message, record, now_ms))
+            stored = row(message, record, now_ms)
+        rows.setdefault(message.topic_name, []).append(stored)
     return rows
 
 

@@ -14,7 +14,8 @@ class Watermark:
     """The minimum over partitions of the latest event time read, less a grace (a maximum would let one partition close another's windows).
 
     A partition that is read to its end and silent for ``idle_ms`` no longer holds the others back. Where all are silent the clock moves
-    the watermark, so that a last window closes too. It never goes back.
+    the watermark, so that a last window closes too; but not before the first frame, or a history that is sent to a waiting service
+    would be late from its first frame on. It never goes back.
     """
 
     grace_ms: int
@@ -34,6 +35,8 @@ class Watermark:
     def advance(self, assigned: Iterable[Partition], at_end: frozenset[Partition], now_ms: int) -> int:
         """The watermark as of now, in milliseconds of event time."""
         awake = [p for p in assigned if not (p in at_end and now_ms - self.heard_ms.get(p, self.started_ms) >= self.idle_ms)]
+        if not self.latest:
+            return self.ms
         if not awake:
             candidate, by = now_ms - self.grace_ms, "clock"
         elif all(partition in self.latest for partition in awake):

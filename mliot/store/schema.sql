@@ -44,6 +44,7 @@ create table if not exists prediction (
     address text not null, traceparent text, stored_ms bigint not null
 );
 create index if not exists prediction_feature on prediction (feature_id);
+create index if not exists prediction_first on prediction (use_case, made_ms) where not shadow;
 create index if not exists prediction_newest on prediction (use_case, place_id, at_ms desc);
 
 create table if not exists label (

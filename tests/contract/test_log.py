@@ -158,7 +158,7 @@ def test_a_seek_reads_from_there(world: World) -> None:
     log = world.restart("reader")
     assignment = opened(log, world.source)
     drained(log, 3)
-    log.seek(Seek({partition: 1 for partition in assignment}))
+    log.seek(Seek(dict.fromkeys(assignment, 1)))
     assert values(drained(log, 2)) == ["2", "3"]
 
 

@@ -49,6 +49,11 @@ def test_where_all_are_silent_the_clock_moves_it() -> None:
     assert w.by == "clock"
 
 
+def test_the_clock_does_not_move_it_before_the_first_frame() -> None:
+    w = watermark()
+    assert w.advance([A, B], frozenset({A, B}), 3_600_000) == 0
+
+
 def test_it_never_goes_back() -> None:
     w = watermark(ms=80_000)
     w.observe({A: 60_000}, 1_000)
