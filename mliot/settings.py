@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         return self.home / "journal"
 
     @property
+    def reports_path(self) -> Path:
+        """Folder of the drift reports, and of the training rows that they compare with."""
+        return self.home / "reports"
+
+    @property
     def dbt_path(self) -> Path:
         """Folder of what is generated for dbt and compiled by it."""
         return self.home / "dbt"
