@@ -100,7 +100,7 @@ def _checks(gate: Gate, evidence: Evidence) -> Iterator[Check]:
 
 
 def saved(loss: float, reference: float) -> float:
-    """The fraction of ``reference``'s loss that is saved: 1 is all of it, below 0 is worse; of a reference without loss 0 or minus infinity."""
+    """The fraction of ``reference``'s loss that is saved: 1 is all, below 0 is worse; of a reference without loss 0 or minus infinity."""
     if reference == 0:
         return 0.0 if loss == 0 else -inf
     return (reference - loss) / reference

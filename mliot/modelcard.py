@@ -26,9 +26,9 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """One model, whole: enough to score with it, to judge it and to tell where it came from.
 
-    ``columns`` is the order of the ONNX input, ``features`` the feature model, ``feature_version`` the version of its SQL that it learnt from.
-    ``metrics`` are scores on the holdout by name, the candidate's and the baseline's and champion's of then; ``typical`` is a row to try it with,
-    the median of each column that it learnt from.
+    ``columns`` is the order of the ONNX input, ``features`` the feature model, ``feature_version`` the version of its SQL that was learnt
+    from. ``metrics`` are scores on the holdout by name: the candidate's, and the baseline's and champion's of then. ``typical`` is a row to
+    try it with: the median of each column that it learnt from.
     """
 
     use_case: str

@@ -125,11 +125,14 @@ class ModelStore:
         return self._aliases / f"{_checked(_NAME, use_case)}.json"
 
     def aliases(self, use_case: str) -> Aliases:
-        """Where the aliases stand; none is set before the first move."""
+        """Where the aliases stand; none is set before the first move. Raises :class:`UserError` where the file was spoilt by hand."""
+        path = self.alias_path(use_case)
         try:
-            return msgspec.json.decode(self.alias_path(use_case).read_bytes(), type=Aliases)
+            return msgspec.json.decode(path.read_bytes(), type=Aliases)
         except FileNotFoundError:
             return Aliases()
+        except msgspec.DecodeError as error:
+            raise UserError(f"{path}: does not say where the aliases stand: {error}") from error
 
     def in_charge(self, use_case: str, alias: Alias = "champion") -> StoredModel | None:
         """The model that ``alias`` stands for, or None."""

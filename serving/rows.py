@@ -1,0 +1,60 @@
+"""From a request's rows to the model's matrix, and from its scores to the answers. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mliot.modelcard import ModelCard
+from mliot.scoring import Matrix, Scores
+from serving.problems import Refused
+from serving.schema import Prediction, Row
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def matrix(rows: Sequence[Row], card: ModelCard) -> Matrix:
+    """The rows as the model takes them: its columns in its order, NaN for null.
+
+    Raises :class:`Refused` (422) that names the first column that is missing, unknown or beyond single precision.
+    """
+    wanted = frozenset(card.columns)
+    for index, row in enumerate(rows):
+        if row.keys() != wanted:
+            raise _misfit(index, row, card)
+    values = np.array([[row[column] for column in card.columns] for row in rows], dtype=np.float64)
+    beyond = np.argwhere(np.abs(values) > _LARGEST)
+    if len(beyond):
+        index, column = (int(part) for part in beyond[0])
+        field = f"rows[{index}].{card.columns[column]}"
+        raise Refused(422, f"{field}: must be between -{_LARGEST:.3g} and {_LARGEST:.3g}", field)
+    return values.astype(np.float32)
+
+
+def predictions(scores: Scores, card: ModelCard) -> list[Prediction]:
+    """One answer a row. Raises :class:`Refused` (422) where the model's answer to a row is not finite."""
+    broken = np.flatnonzero(~np.isfinite(scores.values))
+    if len(broken):
+        raise Refused(422, f"rows[{broken[0]}]: the model's answer is not finite", f"rows[{broken[0]}]")
+    if scores.probabilities is not None:
+        answers = zip(scores.values.tolist(), scores.probabilities.round(6).tolist(), strict=True)
+        return [Prediction.model_construct(value=int(value), probability=p, low=None, high=None) for value, p in answers]
+    half = card.interval.half_width if card.interval else None
+    return [
+        Prediction.model_construct(
+            value=value,
+            probability=None,
+            low=None if half is None else value - half,
+            high=None if half is None else value + half,
+        )
+        for value in scores.values.tolist()
+    ]
+
+
+def _misfit(index: int, row: Row, card: ModelCard) -> Refused:
+    unknown = next((column for column in row if column not in card.columns), None)
+    if unknown is not None:
+        field = f"rows[{index}].{unknown[:80]}"
+        return Refused(422, f"{field}: is not a column of {card.use_case}, which has {', '.join(card.columns)}", field)
+    missing = next(column for column in card.columns if column not in row)
+    field = f"rows[{index}].{missing}"
+    return Refused(422, f"{field}: is missing; null says that there is no reading", field)

@@ -1,0 +1,85 @@
+"""What the endpoint accepts and answers. Which columns a row must have is the model's own matter: see :mod:`serving.rows`."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mliot.modelstore import Alias
+
+MOST_ROWS = 10_000
+Reading = Annotated[float, Field(strict=True, allow_inf_nan=False)] | None
+Row = dict[str, Reading]
+_VERSION = "20261124-213000-0c8aa56a"
+_FIELD = "rows[0].humidity_avg"
+
+
+class PredictRequest(BaseModel):
+    """Feature rows of one use case, to be scored in order."""
+
+    model_config = ConfigDict(extra="forbid", title="PredictRequest")
+
+    use_case: str = Field(description="Name of the use case.")
+    rows: Annotated[list[Row], Field(min_length=1, max_length=MOST_ROWS)] = Field(
+        description=f"1 to {MOST_ROWS:,} rows. Each holds every column of the use case and no other; null is a missing reading."
+    )
+    alias: Alias = Field("champion", description="Which model answers: the champion, or the challenger that runs in its shadow.")
+
+
+class PredictEntityRequest(BaseModel):
+    """A place (or a device, where the use case looks at single devices), whose newest features are to be scored."""
+
+    model_config = ConfigDict(extra="forbid", title="PredictEntityRequest")
+
+    use_case: str = Field(description="Name of the use case.")
+    place_id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Whose newest features are scored.")
+    alias: Alias = Field("champion", description="Which model answers: the champion, or the challenger that runs in its shadow.")
+
+
+class Prediction(BaseModel):
+    """One answer."""
+
+    value: int | float = Field(description="The predicted class or number, in the use case's unit.", examples=[2])
+    probability: float | None = Field(description="Classes only: the model's probability of this class, 0 to 1.", examples=[0.93])
+    low: float | None = Field(description="Numbers only: lower end of the prediction interval, in the use case's unit.", examples=[None])
+    high: float | None = Field(description="Numbers only: upper end of the prediction interval, in the use case's unit.", examples=[None])
+
+
+class PredictResponse(BaseModel):
+    """The answers in the order of the rows, and the model that gave them."""
+
+    use_case: str = Field(examples=["fan_speed"])
+    model_version: str = Field(description="Version of the model that answered every row of this response.", examples=[_VERSION])
+    feature_version: str = Field(description="Version of the feature SQL that this model learnt from.", examples=["4f1c09ab22d1"])
+    predictions: list[Prediction]
+
+
+class PredictEntityResponse(PredictResponse):
+    """The answer, the model that gave it and the feature row that it is about."""
+
+    feature_id: str = Field(description="Id of the feature row: the window that it describes.")
+    at_ms: int = Field(description="End of that window, milliseconds since 1970-01-01 UTC.")
+    age_s: float = Field(description="How long ago that was, in seconds.")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    error: str = Field(description="What is wrong and what is allowed.", examples=[f"{_FIELD}: must be a number or null"])
+    field: str | None = Field(None, description="The part of the request at fault.", examples=[_FIELD])
+
+
+class ModelInCharge(BaseModel):
+    """A model that the endpoint answers with."""
+
+    use_case: str
+    alias: Alias
+    model_version: str
+    feature_version: str
+    since_ms: int = Field(description="When the alias moved to this version, milliseconds since 1970-01-01 UTC.")
+    kind: str = Field(description="class or number.")
+    unit: str = Field(description="Unit of the predicted value.")
+    features: str = Field(description="Feature model whose rows it scores.")
+    columns: list[str] = Field(description="Columns that a row must have.")
+    estimator: str
+    metrics: dict[str, float]
+    interval_coverage: float | None = Field(description="Numbers only: share of truths that the interval is to hold.")

@@ -1,0 +1,89 @@
+# mypy: disable-error-code="untyped-decorator"
+# (BentoML's decorators are unknown to the type checker)
+"""The BentoML service: its typed routes, its middleware and its pages, around one :class:`Endpoint`."""
+
+import logging
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from pydantic import ValidationError
+from starlette.responses import JSONResponse
+
+from mliot.clock import SystemClock
+from mliot.measurements import load_measurements
+from mliot.modelstore import Alias, ModelStore
+from mliot.settings import Settings
+from mliot.usecase import load_use_cases
+from mliot.warehouse.columns import Entry, load_columns
+from mliot.warehouse.prepare import PROJECT
+from serving.counters import Counters
+from serving.edge import Edge
+from serving.endpoint import Endpoint
+from serving.entity import FeatureReader
+from serving.live import LiveModels
+from serving.pages import pages
+from serving.problems import Refused
+from serving.schema import PredictEntityRequest, PredictEntityResponse, PredictRequest, PredictResponse, Row
+
+T = TypeVar("T")
+OFF = {"enabled": False}
+"""BentoML's own log, metrics and monitoring halve the rate; :mod:`serving.edge` counts instead."""
+
+
+def build(settings: Settings) -> "bentoml.Service[Any]":
+    """The service as the settings have it; nothing is loaded or connected before it starts."""
+    use_cases = load_use_cases(settings.usecases)
+    clock = SystemClock()
+    live = LiveModels(ModelStore(settings.models_path, clock), clock)
+    features = FeatureReader(settings.postgres_address)
+    counters = Counters(live)
+    endpoint = Endpoint(live, features, use_cases, counters, clock)
+
+    @bentoml.service(name="mliot", workers=1, logging={"access": OFF}, metrics=OFF, monitoring=OFF, tracing={"excluded_urls": ".*"})
+    class Predictions:
+        @bentoml.on_startup
+        def start(self) -> None:
+            live.start()
+
+        @bentoml.on_shutdown
+        async def stop(self) -> None:
+            live.stop()
+            await features.close()
+
+        @bentoml.api(input_spec=PredictRequest, output_spec=PredictResponse)
+        async def predict(self, use_case: str, rows: list[Row], alias: Alias) -> PredictResponse | JSONResponse:
+            """Score feature rows: one row or many, in order, all by one version of the use case's model."""
+            return await _answered(endpoint.predict(use_case, rows, alias))
+
+        @bentoml.api(input_spec=PredictEntityRequest, output_spec=PredictEntityResponse)
+        async def predict_entity(self, use_case: str, place_id: str, alias: Alias) -> PredictEntityResponse | JSONResponse:
+            """Score the newest features of a place, and say how old they are."""
+            return await _answered(endpoint.predict_entity(use_case, place_id, alias))
+
+    service: bentoml.Service[Any] = Predictions
+    service.add_asgi_middleware(Edge, counters=counters)
+    service.mount_asgi_app(pages(endpoint, counters, use_cases, _columns(settings)))
+    logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_no_refusal)
+    return service
+
+
+def _columns(settings: Settings) -> dict[str, dict[str, Entry]]:
+    """What each feature model's columns are, units included."""
+    file = load_columns(PROJECT / "columns.yaml")
+    measurements = load_measurements(settings.measurements)
+    return {model: file.columns(model, measurements) for model in file.models if model.startswith("features_")}
+
+
+async def _answered(work: Awaitable[T]) -> T | JSONResponse:
+    try:
+        return await work
+    except Refused as refused:
+        return refused.response()
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """False for BentoML's traceback of a request that was answered with 4xx: the caller has been told, and it is counted."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, ValidationError) or (isinstance(error, BentoMLException) and error.error_code < 500))

@@ -1,0 +1,114 @@
+"""The gate: what passes, what is refused, and that no amount of worsening turns a refusal into a pass."""
+
+from math import inf, nan
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mliot.gate import Evidence, judge, saved
+from mliot.usecase import Gate
+
+GOOD = Evidence(rows=500, loss=0.2, baseline_loss=0.4, champion_loss=0.25, parity=0.0, p99_ms=1.0, size_mb=2.0)
+GATE = Gate(over_baseline=0.02, over_champion=0.0, onnx_parity=1e-4, p99_ms=20, size_mb=64, least_rows=100)
+
+losses = st.floats(0, 10, allow_nan=False)
+evidences = st.builds(
+    Evidence,
+    rows=st.integers(0, 1000),
+    loss=losses,
+    baseline_loss=losses,
+    champion_loss=st.none() | losses,
+    parity=st.floats(0, 1e-3),
+    p99_ms=st.floats(0, 40),
+    size_mb=st.floats(0, 128),
+    failed_tests=st.sampled_from([(), ("a",), ("a", "b")]),
+)
+
+
+def changed(evidence: Evidence, **values: object) -> Evidence:
+    return msgspec.structs.replace(evidence, **values)
+
+
+def refused(evidence: Evidence, gate: Gate = GATE) -> list[str]:
+    return [check.name for check in judge(gate, evidence).checks if not check.passed]
+
+
+def test_good_candidate_passes_with_every_reason() -> None:
+    verdict = judge(GATE, GOOD)
+    assert verdict.passed
+    assert [check.name for check in verdict.checks] == [
+        "holdout_rows",
+        "data_tests_failed",
+        "over_baseline",
+        "over_champion",
+        "onnx_parity",
+        "p99_ms",
+        "size_mb",
+    ]
+    assert verdict.reasons[2] == "over_baseline: 0.5, at least 0.02: passed (loss 0.2, baseline's 0.4)"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"rows": 99}, "holdout_rows"),
+        ({"failed_tests": ("label is null",)}, "data_tests_failed"),
+        ({"baseline_loss": 0.2}, "over_baseline"),
+        ({"champion_loss": 0.19}, "over_champion"),
+        ({"parity": 0.001}, "onnx_parity"),
+        ({"p99_ms": 20.1}, "p99_ms"),
+        ({"size_mb": 65.0}, "size_mb"),
+    ],
+)
+def test_each_check_alone_refuses(change: dict[str, object], name: str) -> None:
+    assert refused(changed(GOOD, **change)) == [name]
+
+
+def test_without_champion_only_the_baseline_counts() -> None:
+    assert refused(changed(GOOD, champion_loss=None)) == []
+    assert refused(changed(GOOD, champion_loss=None, baseline_loss=0.1)) == ["over_baseline"]
+
+
+def test_equal_to_the_champion_passes_where_nothing_more_is_asked() -> None:
+    assert refused(changed(GOOD, champion_loss=GOOD.loss)) == []
+    assert refused(changed(GOOD, champion_loss=GOOD.loss), Gate(over_champion=0.01)) == ["over_champion"]
+
+
+@pytest.mark.parametrize("field", ["loss", "baseline_loss", "champion_loss", "parity", "p99_ms", "size_mb"])
+def test_what_is_not_a_number_is_refused(field: str) -> None:
+    assert not judge(GATE, changed(GOOD, **{field: nan})).passed
+
+
+def test_a_failed_data_test_is_named() -> None:
+    assert "label is null" in judge(GATE, changed(GOOD, failed_tests=("label is null",))).reasons[1]
+
+
+@pytest.mark.parametrize(("loss", "reference", "expected"), [(0.1, 0.2, 0.5), (0.2, 0.2, 0), (0.4, 0.2, -1), (0, 0, 0), (0.1, 0, -inf)])
+def test_saved(loss: float, reference: float, expected: float) -> None:
+    assert saved(loss, reference) == pytest.approx(expected)
+
+
+@given(evidences, st.sampled_from(["loss", "parity", "p99_ms", "size_mb"]), st.floats(0, 100))
+def test_getting_worse_never_turns_a_refusal_into_a_pass(evidence: Evidence, field: str, more: float) -> None:
+    worse = changed(evidence, **{field: getattr(evidence, field) + more})
+    assert judge(GATE, evidence).passed or not judge(GATE, worse).passed
+
+
+@given(evidences, st.integers(0, 1000))
+def test_fewer_rows_or_more_failed_tests_never_help(evidence: Evidence, fewer: int) -> None:
+    poorer = changed(evidence, rows=max(0, evidence.rows - fewer), failed_tests=(*evidence.failed_tests, "one more"))
+    assert not judge(GATE, poorer).passed
+
+
+@given(evidences, st.floats(0, 1), st.floats(0, 1))
+def test_a_stricter_gate_passes_no_more(evidence: Evidence, baseline: float, champion: float) -> None:
+    stricter = GATE.model_copy(update={"over_baseline": GATE.over_baseline + baseline, "over_champion": GATE.over_champion + champion})
+    assert judge(GATE, evidence).passed or not judge(stricter, evidence).passed
+
+
+@given(evidences)
+def test_verdict_is_the_conjunction_of_its_checks(evidence: Evidence) -> None:
+    verdict = judge(GATE, evidence)
+    assert verdict.passed == all("refused" not in reason.rsplit(" (", 1)[0] for reason in verdict.reasons)

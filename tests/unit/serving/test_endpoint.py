@@ -1,0 +1,136 @@
+"""What the endpoint answers, without HTTP."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mliot.clock import ManualClock
+from mliot.errors import Transient
+from mliot.modelstore import ModelStore
+from mliot.usecase import load_use_cases
+from serving.counters import Counters
+from serving.endpoint import INLINE_ROWS, Endpoint
+from serving.entity import NewestFeatures
+from serving.live import LiveModels
+from serving.problems import Refused
+
+USE_CASES = load_use_cases()
+FAN = USE_CASES["fan_speed"]
+ROW: dict[str, float | None] = dict.fromkeys(FAN.columns, 1.0)
+
+
+class MadeFeatures:
+    """Stands for the store: answers with one row, with none, or is away."""
+
+    def __init__(self) -> None:
+        self.answer: NewestFeatures | Transient | None = None
+        self.asked: list[tuple[str, str]] = []
+
+    async def newest(self, model: str, key: str) -> NewestFeatures | None:
+        self.asked.append((model, key))
+        if isinstance(self.answer, Transient):
+            raise self.answer
+        return self.answer
+
+
+class Made:
+    """An endpoint over a store in a temporary folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = ManualClock()
+        self.store = ModelStore(path, self.clock)
+        self.live = LiveModels(self.store, self.clock)
+        self.features = MadeFeatures()
+        self.counters = Counters(self.live)
+        self.endpoint = Endpoint(self.live, self.features, USE_CASES, self.counters, self.clock)  # type: ignore[arg-type]
+
+    def move(self, alias: str, version: str) -> None:
+        self.store.move("fan_speed", alias, version, who="t", why="t")  # type: ignore[arg-type]
+        self.live.refresh()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return Made(tmp_path)
+
+
+def refusal(work: Coroutine[Any, Any, object]) -> Refused:
+    with pytest.raises(Refused) as refused:
+        asyncio.run(work)
+    return refused.value
+
+
+def test_before_the_first_champion_it_says_so(made: Made) -> None:
+    refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
+    assert refused.status == 503
+    assert str(refused) == "there is no champion of fan_speed yet: no model has passed the gate"
+
+
+def test_an_unknown_use_case_is_told_from_one_without_champion(made: Made) -> None:
+    refused = refusal(made.endpoint.predict("fan_sped", [ROW], "champion"))
+    assert (refused.status, refused.field) == (404, "use_case")
+    assert "there are fan_speed, water_flow" in str(refused)
+
+
+def test_a_model_that_cannot_be_loaded_is_the_reason(made: Made, save_constant_model) -> None:
+    version = save_constant_model(made.store, FAN, 1)
+    made.store.get("fan_speed", version).onnx_path.write_bytes(b"no")
+    made.move("champion", version)
+    assert "cannot be loaded" in str(refusal(made.endpoint.predict("fan_speed", [ROW], "champion")))
+
+
+@pytest.mark.parametrize("rows", [1, INLINE_ROWS, INLINE_ROWS + 1, 5000])
+def test_answers_name_the_versions(made: Made, save_constant_model, rows: int) -> None:
+    champion = save_constant_model(made.store, FAN, 1)
+    made.move("champion", champion)
+    made.move("challenger", save_constant_model(made.store, FAN, 3))
+    answer = asyncio.run(made.endpoint.predict("fan_speed", [ROW] * rows, "champion"))
+    assert (answer.use_case, answer.model_version, answer.feature_version) == ("fan_speed", champion, "feature-1")
+    assert [one.value for one in answer.predictions] == [1] * rows
+    shadow = asyncio.run(made.endpoint.predict("fan_speed", [ROW], "challenger"))
+    assert shadow.predictions[0].value == 3
+    assert f'rows_total{{alias="champion",model_version="{champion}",use_case="fan_speed"}} {rows}' in made.counters.exposition().decode()
+
+
+def test_a_use_case_without_declaration_is_served_from_its_card(made: Made, save_constant_model) -> None:
+    other = FAN.model_copy(update={"name": "later_added", "columns": ("a", "b")})
+    made.store.move("later_added", "champion", save_constant_model(made.store, other, 2), who="t", why="t")
+    made.live.refresh()
+    assert asyncio.run(made.endpoint.predict("later_added", [{"a": 1.0, "b": None}], "champion")).predictions[0].value == 2
+
+
+def test_an_entity_is_scored_with_its_newest_features_and_their_age(made: Made, save_constant_model) -> None:
+    made.move("champion", save_constant_model(made.store, FAN, 2))
+    made.features.answer = NewestFeatures("place_1m:000000000@0", made.clock.now_ms() - 61_500, {"temperature_avg": 24.0, "co2_avg": 1.0})
+    answer = asyncio.run(made.endpoint.predict_entity("fan_speed", "000000000", "champion"))
+    assert made.features.asked == [("features_place_1m", "000000000")]
+    assert (answer.feature_id, answer.age_s, answer.predictions[0].value) == ("place_1m:000000000@0", 61.5, 2)
+    assert answer.at_ms == made.clock.now_ms() - 61_500
+
+
+def test_an_entity_without_features_or_out_of_place_is_named(made: Made, save_constant_model) -> None:
+    made.move("champion", save_constant_model(made.store, FAN, 2))
+    nothing = refusal(made.endpoint.predict_entity("fan_speed", "room-9", "champion"))
+    assert (nothing.status, nothing.field) == (404, "place_id")
+    foreign = refusal(made.endpoint.predict_entity("fan_speed", "water-1", "champion"))
+    assert (foreign.status, foreign.field) == (422, "place_id")
+
+
+def test_a_store_that_is_away_is_the_reason(made: Made, save_constant_model) -> None:
+    made.move("champion", save_constant_model(made.store, FAN, 2))
+    made.features.answer = Transient("the store cannot be read: connection refused")
+    refused = refusal(made.endpoint.predict_entity("fan_speed", "000000000", "champion"))
+    assert (refused.status, str(refused)) == (503, "the store cannot be read: connection refused")
+
+
+def test_models_lists_both_aliases(made: Made, save_constant_model) -> None:
+    champion, challenger = save_constant_model(made.store, FAN, 1), save_constant_model(made.store, FAN, 2)
+    made.move("champion", champion)
+    made.move("challenger", challenger)
+    listed = made.endpoint.models()
+    assert {(one.alias, one.model_version) for one in listed} == {("champion", champion), ("challenger", challenger)}
+    assert listed[0].columns == list(FAN.columns)
+    assert listed[0].since_ms == made.clock.now_ms()
