@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document of what travels through Kafka, made from the message types: ``python -m mliot.asyncapi > docs/asyncapi.yaml``."""
+"""The AsyncAPI 3.0 document of what travels through Kafka: ``python -m mliot.asyncapi > docs/asyncapi.yaml`` makes it from the messages."""
 
 import sys
 from importlib.metadata import version

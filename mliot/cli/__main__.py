@@ -1,0 +1,5 @@
+"""``python -m mliot.cli`` is ``mliot``."""
+
+from mliot.cli import main
+
+main()
