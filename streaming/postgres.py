@@ -85,15 +85,14 @@ class PostgresStore:
             self._connection = None
 
 
-NEWEST_COUNTS = {
-    "deadletter": ("at_ms desc", "do update set at_ms = excluded.at_ms, address = excluded.address, stored_ms = excluded.stored_ms")
-}
+REFUSED_AGAIN = "do update set at_ms = excluded.at_ms, address = excluded.address, stored_ms = excluded.stored_ms"
+NEWEST_COUNTS = {"deadletter": ("at_ms desc", REFUSED_AGAIN)}
 """A letter that was replayed and refused again keeps its id; when it was last refused is what people ask."""
 FIRST_COUNTS = ("address", "do nothing")
 
 
 def _insert(cursor: psycopg.Cursor[Any], table: str, rows: Rows) -> int:
-    """The number of ``rows`` (not empty, all with the same columns) that were written: of equal ids the first counts, but see NEWEST_COUNTS."""
+    """The number of ``rows`` (not empty, all with the same columns) that were written; of equal ids the first counts."""
     columns = list(rows[0])
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     target, staged = sql.Identifier(table), sql.Identifier(f"new_{table}")

@@ -45,8 +45,10 @@ def warehouse_lock(settings: Settings) -> Path:
 
 
 @contextmanager
-def open_warehouse(settings: Settings, mode: Literal["read", "write"] = "read", *, wait_s: float = WAIT_S) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to the warehouse file under its lock. Raises :class:`Transient` where it is locked for longer, or not there yet to read."""
+def open_warehouse(
+    settings: Settings, mode: Literal["read", "write"] = "read", *, wait_s: float = WAIT_S
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the warehouse file under its lock. Raises :class:`Transient`: locked for longer, or no file to read."""
     with locked(warehouse_lock(settings), mode, wait_s=wait_s):
         if mode == "read" and not settings.warehouse_path.exists():
             raise Transient(f"{settings.warehouse_path}: there is no warehouse yet; the first ingest makes it")

@@ -106,14 +106,17 @@ def compile_for_stream(settings: Settings) -> Path:
 
 
 def build(settings: Settings, select: str | None = None) -> BuildReport:
-    """Builds and tests the models (or those that dbt's ``select`` names) in the warehouse file. Raises :class:`DbtFailed` where any of them failed."""
+    """Builds and tests the models, or those that dbt's ``select`` names, in the warehouse. Raises :class:`DbtFailed` where any failed."""
     given = variables(settings)
     prepare(settings)
     with open_warehouse(settings, "write") as con:
         create_raw_tables(con)
     with locked(warehouse_lock(settings)):
         _dbt(settings, "build", *(["--select", select] if select else []), given=given)
-    return _report(Path(environment(settings)["DBT_TARGET_PATH"]))
+    report = _report(Path(environment(settings)["DBT_TARGET_PATH"]))
+    if not report.nodes:  # dbt itself only warns
+        raise DbtFailed(f"dbt build: nothing is called {select!r}")
+    return report
 
 
 def docs(settings: Settings) -> Path:
@@ -134,7 +137,15 @@ def _dbt(settings: Settings, *command: str, given: Mapping[str, Any], places: Ma
     (target / "run_results.json").unlink(missing_ok=True)  # what stands there afterwards is this run's
     program = Path(sys.executable).with_name("dbt")
     arguments = [str(program), "--no-use-colors", *command, "--vars", msgspec.json.encode(given).decode()]
-    ended = subprocess.run(arguments, cwd=run_environment["DBT_PROJECT_DIR"], env=run_environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    ended = subprocess.run(
+        arguments,
+        cwd=run_environment["DBT_PROJECT_DIR"],
+        env=run_environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
     if ended.returncode != 0:
         raise DbtFailed(f"dbt {command[0]}: {_reason(target, ended.stdout + ended.stderr)}; see {run_environment['DBT_LOG_PATH']}/dbt.log")
 

@@ -1,10 +1,12 @@
 """Which life of a Kafka topic the warehouse's rows are from.
 
-A topic that was deleted and made again counts its offsets from 0: its records would take the old ones for themselves. So each life of a topic, in
-one warehouse file, has a *generation*. When the topic turns out to be another one, or to end before what was loaded from it, the old rows
-keep everything but their topic's name, which becomes ``<topic>@until-<ms>``, and a new generation begins. Positions in dlt's state
-name their generation, and mean nothing in another one, nor in another warehouse file.
+A topic that was deleted and made again counts its offsets from 0, and its records would take the places of the old ones. So each life of a
+topic, in one warehouse file, has a *generation*. When the topic turns out to be another one, or to end before what was loaded from it, the
+old rows keep everything but their topic's name, which becomes ``<topic>@until-<ms>``, and a new generation begins. Positions in dlt's
+state name their generation, and mean nothing in another one, nor in another warehouse file.
 """
+
+# ruff: noqa: S608 -- the only names put into SQL are this package's own table names
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,8 +29,10 @@ class Generation:
 
 
 def settle_generation(con: duckdb.DuckDBPyConnection, topic: Topic, table: str, now_ms: int) -> Generation:
-    """The generation that ``topic``'s records belong to now, begun if need be: in one transaction, so that a crash leaves either none or all of it."""
-    con.execute(f"create table if not exists {_TABLE} (kafka_topic varchar primary key, topic_id varchar not null, generation varchar not null)")
+    """The generation of ``topic``'s records now, begun if need be, in one transaction: a crash leaves either none or all of it."""
+    con.execute(
+        f"create table if not exists {_TABLE} (kafka_topic varchar primary key, topic_id varchar not null, generation varchar not null)"
+    )
     con.begin()
     try:
         known = con.execute(f"select topic_id, generation from {_TABLE} where kafka_topic = ?", [topic.name]).fetchone()
@@ -47,6 +51,11 @@ def settle_generation(con: duckdb.DuckDBPyConnection, topic: Topic, table: str, 
         con.rollback()
         raise
     return generation
+
+
+def forget_generation(con: duckdb.DuckDBPyConnection, topic: str) -> None:
+    """Makes the next run read ``topic`` from its start; what is loaded stays, and the merge drops what comes again."""
+    con.execute(f"delete from {_TABLE} where kafka_topic = ?", [topic]).fetchall()
 
 
 def _gone(topic: Topic, loaded: Mapping[int, int], topic_id: str | None) -> list[int]:

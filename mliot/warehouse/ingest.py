@@ -1,11 +1,11 @@
 """Kafka into the warehouse: every committed record of every topic, each once, whatever is killed when.
 
-dlt keeps the positions in its own state, which it commits beside the data but not in one transaction with it. A run that was killed between the two
-reads some records again; they are loaded by an insert-only merge on (topic, partition, offset), which drops what is there already.
+dlt keeps the positions in its own state, which it commits beside the data but not in one transaction with it. A run that was killed between
+the two reads some records again; they are loaded by an insert-only merge on (topic, partition, offset), which drops what is there already.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dlt
@@ -17,9 +17,9 @@ from mliot.clock import Clock, SystemClock
 from mliot.errors import Fatal, Transient
 from mliot.settings import Settings
 from mliot.warehouse.access import WAIT_S, locked, warehouse_lock
-from mliot.warehouse.generations import settle_generation
+from mliot.warehouse.generations import forget_generation, settle_generation
 from mliot.warehouse.raw import RAW, TABLES, create_raw_tables
-from mliot.warehouse.records import Batch, KafkaRecords, Records
+from mliot.warehouse.records import Batch, KafkaRecords, Records, Span
 
 PIPELINE = "mliot_ingest"
 _EXACT = ("kafka_topic", "kafka_partition", "kafka_offset")
@@ -38,14 +38,23 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Reading:
-    """What one run shall read of one topic: from ``starts`` on. ``expired`` records had left Kafka before they were read."""
+    """What one run shall read of one topic: from ``starts`` on, where that is before ``ends``.
+
+    ``expired`` records had left Kafka before they were read; ``set_aside`` rows are of a former life of the topic.
+    """
 
     topic: str
     table: str
     generation: str
     starts: Mapping[int, int]
+    ends: Mapping[int, int] = field(default_factory=dict)
     expired: int = 0
     set_aside: int = 0
+
+    @property
+    def behind(self) -> dict[int, int]:
+        """The starts of the partitions that hold something to read."""
+        return {partition: start for partition, start in self.starts.items() if start < self.ends[partition]}
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,7 @@ def kafka_source(readings: tuple[Reading, ...], records: Records, done: Mapping[
         def tables() -> Iterator[pa.Table]:
             state = dlt.current.resource_state()
             positions = {str(partition): start for partition, start in reading.starts.items()}
-            for batch in records.read(reading.topic, reading.starts):
+            for batch in records.read(reading.topic, reading.behind):
                 done[reading.topic].add(batch)
                 positions.update((str(partition), position) for partition, position in batch.positions.items())
                 state.update(generation=reading.generation, positions=dict(positions))
@@ -187,11 +196,16 @@ def _plan(settings: Settings, pipeline: Any, records: Records, topics: Mapping[s
             generation = settle_generation(con, topic, table, now_ms)
             state = kept.get(name, {})
             known = state.get("positions", {}) if state.get("generation") == generation.name else {}
-            wanted = {partition: known.get(str(partition), span.low) for partition, span in topic.spans.items()}
-            starts = {partition: max(wanted[partition], span.low) for partition, span in topic.spans.items()}
-            expired = sum(starts.values()) - sum(wanted.values())
-            readings.append(Reading(name, table, generation.name, starts, expired, generation.renamed))
+            starts = {partition: _start(known.get(str(partition)), span) for partition, span in topic.spans.items()}
+            expired = sum(max(0, span.low - known.get(str(partition), span.low)) for partition, span in topic.spans.items())
+            ends = {partition: span.end for partition, span in topic.spans.items()}
+            readings.append(Reading(name, table, generation.name, starts, ends, expired, generation.renamed))
     return tuple(readings)
+
+
+def _start(position: int | None, span: Span) -> int:
+    """Where to read on; a position that the log does not hold (expired, or of a tail that was lost) means the oldest record there is."""
+    return position if position is not None and span.low <= position <= span.end else span.low
 
 
 def _table(topic: str, batch: Batch) -> pa.Table:
@@ -209,18 +223,24 @@ def _table(topic: str, batch: Batch) -> pa.Table:
 
 
 def _verify(settings: Settings, readings: tuple[Reading, ...], done: Mapping[str, Progress]) -> None:
-    """Raises :class:`Fatal` where a partition's rows are not as many as its records that were read, or one is there twice."""
+    """Raises :class:`Fatal` where a partition's rows are not as many as its records that were read, or one is there twice.
+
+    The positions are in dlt's state by then, so the topic is marked to be read from its start again.
+    """
     with duckdb.connect(settings.warehouse_path) as con:
         for reading in readings:
             for partition, count in done[reading.topic].counts.items():
                 span = [reading.topic, partition, reading.starts[partition], done[reading.topic].positions[partition]]
                 found = con.execute(
-                    f'select count(*), count(distinct kafka_offset) from {RAW}."{reading.table}" '
+                    f'select count(*), count(distinct kafka_offset) from {RAW}."{reading.table}" '  # noqa: S608 -- this package's own name
                     "where kafka_topic = ? and kafka_partition = ? and kafka_offset >= ? and kafka_offset < ?",
                     span,
                 ).fetchall()[0]
                 if found != (count, count):
-                    raise Fatal(f"{reading.topic}-{partition}: {count} records read from offset {span[2]} to {span[3]}, {found[0]} rows loaded")
+                    forget_generation(con, reading.topic)
+                    raise Fatal(
+                        f"{reading.topic}-{partition}: {count} records read from offset {span[2]} to {span[3]}, {found[0]} rows loaded"
+                    )
 
 
 def _report(reading: Reading, progress: Progress, records: Records) -> TopicReport:

@@ -1,6 +1,6 @@
 """Writes what dbt's project leaves to the declarations: docs and tests of every column, one training model a use case.
 
-Adding a line to ``measurements.yaml`` or a use case file is all it takes; nothing in ``dbt/`` names a use case, and no test names a measurement.
+Adding a line to ``measurements.yaml`` or a use case file is all it takes: nothing in ``dbt/`` names a use case, and no test a measurement.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +13,7 @@ import yaml
 from mliot.measurements import Measurement, load_measurements
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
+from mliot.warehouse.access import locked
 from mliot.warehouse.columns import ColumnFile, Entry, load_columns
 from mliot.warehouse.training import LENGTHS_MS, training_columns, training_set
 
@@ -33,13 +34,8 @@ def prepare(settings: Settings) -> Path:
     for name, text in generated_files(columns, measurements, load_use_cases(settings.usecases).values()).items():
         files[f"models/generated/{name}"] = text
     folder = working_project(settings)
-    for stale in [path for path in folder.rglob("*") if path.is_file() and str(path.relative_to(folder)) not in files]:
-        stale.unlink()
-    for name, text in files.items():
-        path = folder / name
-        if not path.exists() or path.read_text() != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+    with locked(settings.dbt_path / "project.lock"):
+        _write(folder, files)
     return folder
 
 
@@ -65,6 +61,19 @@ def generated_files(columns: ColumnFile, measurements: Mapping[str, Measurement]
         models.append(_training_schema(name, use_case, training_columns(use_case, columns, measurements)))
     files["models.yml"] = f"# {NOTE}\n" + yaml.safe_dump({"version": 2, "models": models}, sort_keys=False, allow_unicode=True, width=140)
     return files
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Makes ``files`` what ``folder`` holds. Each changes at once: a dbt that runs meanwhile reads the old one or the new one, whole."""
+    for stale in [path for path in folder.rglob("*") if path.is_file() and str(path.relative_to(folder)) not in files]:
+        stale.unlink()
+    for name, text in files.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.name}.new")
+            beside.write_text(text)
+            beside.replace(path)
 
 
 def _schema(model: str, columns: ColumnFile, measurements: Mapping[str, Measurement]) -> dict[str, Any]:

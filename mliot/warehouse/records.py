@@ -1,7 +1,7 @@
 """Kafka's records for the ingest: the port it reads through, and the real one."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,8 +9,11 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 
+_SLICE_S = 0.05
+"""A read that asks for more than there is lasts this long, ends of partitions included."""
 NOT_TEXT = "data:;base64,"
 """Bytes that are not UTF-8 stand in the warehouse as this and their base64 (RFC 2397): nothing is lost, and no JSON begins so."""
 
@@ -101,13 +104,16 @@ class KafkaRecords:
         unfinished = set(starts)
         with closing(self._consumer()) as consumer:
             consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
+            patience = Deadline.after(SystemClock(), self._patience_s)
             while unfinished:
-                messages = consumer.consume(self._batch_rows, timeout=self._patience_s)
+                messages = consumer.consume(self._batch_rows, timeout=_SLICE_S)
                 if not messages:
-                    raise Transient(f"Kafka at {self._bootstrap}: {name}: nothing came of partitions {sorted(unfinished)} for {self._patience_s:g} s")
+                    if patience.passed():
+                        raise Transient(f"Kafka at {self._bootstrap}: {name}: nothing comes of partitions {sorted(unfinished)}")
+                    continue
+                patience = Deadline.after(SystemClock(), self._patience_s)
                 records, ended = _sorted_out(name, [message for message in messages if message.partition() in unfinished])
-                moved = {record.partition: record.offset + 1 for record in records} | ended
-                yield Batch(records, moved)
+                yield Batch(records, _positions(records, ended))
                 if ended:
                     unfinished -= ended.keys()
                     consumer.incremental_unassign([TopicPartition(name, partition) for partition in ended])
@@ -122,6 +128,7 @@ class KafkaRecords:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "error",  # an offset that the log does not hold must be seen, not skipped
                 "enable.partition.eof": True,  # the only sign of an end that transaction markers follow
+                "fetch.wait.max.ms": 20,  # what is behind the last record is asked for once, and answered then
                 "queued.min.messages": 50_000,
                 "fetch.message.max.bytes": 4 << 20,
             }
@@ -137,18 +144,35 @@ def _sorted_out(topic: str, messages: Sequence[Message]) -> tuple[list[Record], 
         if error is None:
             records.append(_record(message))
         elif error.code() == KafkaError._PARTITION_EOF:
-            ended[message.partition()] = message.offset()
+            partition, offset = _place(message)
+            ended[partition] = offset
         else:
             raise Transient(f"Kafka: {topic}: {error.str()}")
     return records, ended
 
 
+def _positions(records: Sequence[Record], ended: Mapping[int, int]) -> dict[int, int]:
+    """Where to read on: behind the last record, or at the end where markers follow it; records may also have come after an end was told."""
+    positions = dict(ended)
+    for record in records:
+        positions[record.partition] = max(positions.get(record.partition, 0), record.offset + 1)
+    return positions
+
+
+def _place(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None, "a consumed message has a partition"
+    assert offset is not None, "a consumed message has an offset"
+    return partition, offset
+
+
 def _record(message: Message) -> Record:
-    headers: Sequence[tuple[str, Any]] = message.headers() or ()
+    headers: Iterable[tuple[str, Any]] = message.headers() or ()  # type: ignore[assignment]  # a dict is for producing only
     trace = next((value for name, value in headers if name == "traceparent"), None)
+    partition, offset = _place(message)
     return Record(
-        partition=message.partition(),
-        offset=message.offset(),
+        partition=partition,
+        offset=offset,
         ms=message.timestamp()[1],
         key=as_text(message.key()),
         value=as_text(message.value()),

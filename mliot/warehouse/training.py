@@ -68,7 +68,9 @@ def training_columns(use_case: UseCase, columns: ColumnFile, measurements: Mappi
         "label_ms": Entry(about="when the label became true: its window's end", unit=time, required=True),
         "available_ms": Entry(about="when the label may be learnt from", unit=time, required=True),
         "label": Entry(about=f"what is to be predicted: {use_case.title}", unit=unit, required=True),
-        "served": Entry(about="true where the features are those that the stream served, false where batch made them", unit="boolean", required=True),
+        "served": Entry(
+            about="true where the features are those that the stream served, false where batch made them", unit="boolean", required=True
+        ),
         "baseline": Entry(about="newest label of the key that was known at end_ms: the last value at the same delay", unit=unit),
         **{name: features[name] for name in use_case.columns},
     }
@@ -77,7 +79,9 @@ def training_columns(use_case: UseCase, columns: ColumnFile, measurements: Mappi
 def _label_model(use_case: UseCase, columns: ColumnFile) -> str:
     suffix = use_case.features.rsplit("_", 1)[-1]
     if suffix not in LENGTHS_MS:
-        raise _wrong(use_case, "features", f"{use_case.features} has no windows to take a label from; a model of {' or '.join(LENGTHS_MS)} has")
+        raise _wrong(
+            use_case, "features", f"{use_case.features} has no windows to take a label from; a model of {' or '.join(LENGTHS_MS)} has"
+        )
     model = f"windows_{'sensor' if use_case.label.sensor else 'place'}_{suffix}"
     if model not in columns.models:
         windows = ", ".join(name for name in columns.models if name.startswith("windows_"))

@@ -8,13 +8,11 @@ import pytest
 
 from mliot.clock import ManualClock
 from mliot.errors import Transient
-from mliot.featuremodels import FeatureModels, load_feature_models
+from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Ack, DeadLetter, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
-from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from mliot.warehouse.dbt import compile_for_stream
 from streaming import bridge, commands, features, inference, online, store
 from streaming.loop import broker_performers, drive, log_performers
 from streaming.ports import Deliver, Emit, Positions, Read, Receive, Rewound, Save, Score, Scored, Scores, Service
@@ -23,11 +21,6 @@ from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog
 START = 1_764_000_000_000
 MINUTE = 60_000
 USE_CASES = load_use_cases()
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> FeatureModels:
-    return load_feature_models(compile_for_stream(Settings(home=tmp_path_factory.mktemp("home"), _env_file=None)))
 
 
 def feature(minute: int, place: str = "room-1") -> Feature:

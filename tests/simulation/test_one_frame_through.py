@@ -2,18 +2,15 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from mliot.clock import ManualClock
-from mliot.featuremodels import FeatureModels, load_feature_models
+from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Command, DeadLetter, Feature, Frame, Prediction, Window, decode
 from mliot.services import ServiceStatus
-from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from mliot.warehouse.dbt import compile_for_stream
 from streaming import bridge, commands, features, inference
 from streaming.labels import label_sources
 from streaming.loop import broker_performers, drive, log_performers
@@ -22,12 +19,6 @@ from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, 
 
 START_MS = 1_764_000_000_000
 RETENTION_MS = 30 * 86_400_000
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> FeatureModels:
-    home: Path = tmp_path_factory.mktemp("home")
-    return load_feature_models(compile_for_stream(Settings(home=home, _env_file=None)))
 
 
 def frame(device: str, event_ms: int, place: str = "room-1", **values: float) -> bytes:

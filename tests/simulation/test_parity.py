@@ -9,12 +9,10 @@ from dataclasses import replace
 import pytest
 
 from mliot.clock import ManualClock
-from mliot.featuremodels import FEATURE_COLUMNS, WINDOW_COLUMNS, FeatureModels, load_feature_models
+from mliot.featuremodels import FEATURE_COLUMNS, WINDOW_COLUMNS, FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Window, decode
 from mliot.services import ServiceStatus
-from mliot.settings import Settings
-from mliot.warehouse.dbt import compile_for_stream
 from streaming import features
 from streaming.loop import drive, log_performers
 from streaming.ports import Partition, Record
@@ -24,11 +22,6 @@ from tests.unit.dbt.naive import Comparison, Logged, Rows, compare, naive_models
 
 FRAMES = 20_000
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> FeatureModels:
-    return load_feature_models(compile_for_stream(Settings(home=tmp_path_factory.mktemp("home"), _env_file=None)))
 
 
 def logged(kafka: SimulatedKafka, frames: list[Logged]) -> list[Logged]:

@@ -28,7 +28,7 @@ def frames() -> list[Logged]:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"))
+    return Settings(home=tmp_path_factory.mktemp("home"), _env_file=None)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,54 @@
+"""dbt as MLIoT runs it: compiled only after a change, beside a locked warehouse, and a failure told in one line."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mliot.featuremodels import load_feature_models
+from mliot.settings import Settings
+from mliot.warehouse.access import open_warehouse
+from mliot.warehouse.dbt import DbtFailed, build, compile_for_stream, docs
+from mliot.warehouse.raw import create_raw_tables
+
+FRAME = """{"frame_id": "a@1#0", "device": "a", "place_id": "p", "event_ms": 1764000000000, "arrived_ms": 1764000000000, "undated": false,
+ "mqtt_topic": "t", "payload": {"humidity": %s}}"""
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home"), _env_file=None)
+
+
+def test_compiles_beside_a_locked_warehouse_and_again_only_after_a_change(settings: Settings, tmp_path: Path) -> None:
+    with duckdb.connect(settings.warehouse_path):
+        manifest = compile_for_stream(settings)
+    written = manifest.stat().st_mtime_ns
+    assert compile_for_stream(settings).stat().st_mtime_ns == written
+    before = load_feature_models(manifest)
+    more = tmp_path / "measurements.yaml"
+    more.write_text("noise: {unit: dB, range: [0, 200], about: sound level}\norder: {unit: '', range: [0, 1], about: a word of SQL}\n")
+    after = load_feature_models(compile_for_stream(settings.model_copy(update={"measurements": more})))
+    added = set(after.window("place_1m").columns) - set(before.window("place_1m").columns)
+    assert {"noise_avg", "noise_last", "order_count"} <= added
+    assert len(added) == 12
+    assert after.versions != before.versions
+
+
+def test_a_failed_data_test_is_told_in_one_line(settings: Settings) -> None:
+    with open_warehouse(settings, "write") as con:
+        create_raw_tables(con)
+        con.execute("insert into raw.frame values ('stream-frame', 0, 0, 1, 'p', ?, null)", [FRAME % 150])
+    with pytest.raises(DbtFailed, match=r"^dbt build: test frames_readings_plausible: Got 1 result.*; see .*dbt\.log$"):
+        build(settings, select="stg_frames frames")
+    with pytest.raises(DbtFailed, match=r"^dbt build: nothing is called 'no_such_model'$"):
+        build(settings, select="no_such_model")
+    with open_warehouse(settings, "write") as con:
+        con.execute("update raw.frame set value = ?", [FRAME % 50]).fetchall()
+    assert {node.status for node in build(settings, select="stg_frames frames").nodes} == {"success", "pass"}
+
+
+def test_the_documentation_is_one_page_with_every_unit(settings: Settings) -> None:
+    page = docs(settings).read_text()
+    assert "vapour-pressure deficit of the minute" in page
+    assert "training_water_flow" in page
