@@ -12,12 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mliot.featuremodels import FeatureModels, load_feature_models
 from mliot.gate import Evidence
 from mliot.modelcard import DataSnapshot, Interval, ModelCard
 from mliot.modelstore import ModelStore
 from mliot.settings import Settings
 from mliot.stack.standalone import StandaloneServer
 from mliot.usecase import UseCase
+from mliot.warehouse.dbt import compile_for_stream
 
 SaveConstantModel = Callable[..., str]
 
@@ -91,6 +93,12 @@ def _free_ports(count: int) -> list[int]:
             if port not in found and probe.connect_ex(("127.0.0.1", port)):
                 found.append(port)
     return found
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> FeatureModels:
+    """The feature models as compiled for the stream; compiled once, since dbt takes seconds to start."""
+    return load_feature_models(compile_for_stream(Settings(home=tmp_path_factory.mktemp("compiled"), _env_file=None)))
 
 
 @pytest.fixture(scope="session")
