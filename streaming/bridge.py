@@ -16,7 +16,8 @@ from mliot.measurements import Measurement, load_measurements
 from mliot.messages import Ack, place_of, traceparent_of
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
-from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
 from streaming.loop import broker_performers, drive, log_performers, until_signalled
 from streaming.mqtt import MqttBroker
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received

@@ -14,7 +14,8 @@ from mliot.messages import Ack, Command, CommandState, Prediction, command_id, d
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import Action, UseCase, load_use_cases
-from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
 from streaming.loop import broker_performers, drive, log_performers, until_signalled
 from streaming.mqtt import MqttBroker
 from streaming.ports import Batch, Commit, Effects, Open, Outcome, Outgoing, Publish, Read, Recall, Record, Seek

@@ -15,7 +15,8 @@ from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
 from mliot.warehouse.dbt import compile_for_stream
-from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
 from streaming.labels import LabelSource, label_sources, labels_in
 from streaming.loop import drive, log_performers, until_signalled
 from streaming.openwindows import Added, Closed, OpenWindows

@@ -12,7 +12,8 @@ from mliot.messages import Feature, Prediction, decode, prediction_id
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
 from streaming.loop import drive, log_performers, until_signalled
 from streaming.model import ModelClient
 from streaming.ports import Batch, Commit, Effects, Open, Outcome, Read, Record, Score, Scores, Seek

@@ -1,75 +1,20 @@
-"""The log port on a real Kafka: consume -> decide -> produce -> commit, exactly once.
+"""The log port on a real Kafka: a member of a consumer group that reads, and hands what it writes to transactions."""
 
-**Why a producer is thrown away after every doubt.** librdkafka speaks transactions v1: when an EndTxn request is slow it is sent again
-on a new connection, the call returns OK, and the first one may still arrive during the *next* transaction and end that one (KIP-890
-describes the hole; only transactions v2 closes it). So no transaction is ever begun on a producer after an abort, after a timeout of a
-commit, or after such a hidden resend: a new producer's ``init_transactions`` raises the epoch, which fences whatever is still under way,
-and reading goes on from the committed offsets. See ``docs/decisions/late-commit.md``.
-"""
-
-import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Fatal, Transient
-from mliot.settings import Settings
-from streaming.ports import Assignment, Batch, Commit, Deliver, Emit, Open, Partition, Position, Read, Recall, Record, Rewound, Seek
+from streaming.delivery import Delivery
+from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
+from streaming.ports import Assignment, Batch, Commit, Deliver, Open, Partition, Position, Read, Recall, Record, Rewound, Seek
+from streaming.transactions import Transactions
 
-LONGEST_CALL_S = 5.0
-"""No single call to the client blocks longer, so that a stop and the status stay prompt while Kafka is away."""
-LARGEST_RECORD = 4_000_000
-"""A dead letter holds the original in base64: an MQTT message of the broker's 1 MB fits with room."""
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class KafkaSettings:
-    """What the log port needs to know: where Kafka is, as whom to read and write, and the budget of one commit."""
-
-    bootstrap: str
-    service: str
-    instance: str = "0"
-    transaction_s: float = 30.0
-
-    @classmethod
-    def of(cls, settings: Settings, service: str) -> "KafkaSettings":
-        return cls(settings.kafka_address, service, settings.instance, settings.transaction_s)
-
-    @property
-    def group(self) -> str:
-        return f"mliot-{self.service}"
-
-    def client(self, **more: Any) -> dict[str, Any]:
-        """What every client of this service has in common; reconnects are quick, since a broker that restarts is ordinary."""
-        return {
-            "bootstrap.servers": self.bootstrap,
-            "client.id": f"{self.group}-{self.instance}",
-            "reconnect.backoff.ms": 50,
-            "reconnect.backoff.max.ms": 1000,
-            "socket.keepalive.enable": True,
-            **more,
-        }
-
-
-class _ResendWatch(logging.Handler):
-    """Remembers whether librdkafka logged a lost connection or a request timed out: the only sign of a hidden resend."""
-
-    SIGNS = ("REQTMOUT", "FAIL", "TIMEOUT")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if any(sign in text for sign in self.SIGNS):
-            self.seen = text
 
 
 class KafkaLog:
@@ -86,12 +31,8 @@ class KafkaLog:
         self._moved = ""
         self._at_end: set[Partition] = set()
         self._down = ""
-        self._transactional: Producer | None = None
-        self._watch = _ResendWatch()
-        self._idempotent: Producer | None = None
-        self._delivering: Deliver | None = None
-        self._undelivered = 0
-        self._undeliverable = ""
+        self._transactions = Transactions(settings, self._error)
+        self._delivery = Delivery(settings, self._clock, self._error)
 
     def __enter__(self) -> "KafkaLog":
         return self
@@ -101,7 +42,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Leaves the group at once, so that the partitions move without waiting for a session timeout."""
-        self._drop_transactional()
+        self._transactions.drop()
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
@@ -110,7 +51,7 @@ class KafkaLog:
 
     def open(self, effect: Open) -> Assignment:
         if not self._reads_only:
-            self._need_transactional()
+            self._transactions.ready()
         consumer = self._join(effect.topics)
         if not self._assigned:
             self._note(consumer.consume(1, 0.5))
@@ -194,9 +135,7 @@ class KafkaLog:
     def idle(self, seconds: float) -> None:
         """Waits without reading, yet stays a member of the group. Raises :class:`Rewound` where partitions moved meanwhile."""
         if self._consumer is None:
-            if self._idempotent is not None:
-                self._idempotent.poll(seconds)
-            else:
+            if not self._delivery.wait(seconds):
                 time.sleep(seconds)
             return
         paused = list(self._assigned)
@@ -282,112 +221,14 @@ class KafkaLog:
     # Writing
 
     def commit(self, effect: Commit) -> None:
-        """One transaction. Whatever goes wrong, the answer is the same: new producer, committed offsets, :class:`Rewound`."""
+        """One transaction: all of it, or :class:`Rewound`."""
         consumer = self._joined()
-        producer = self._need_transactional()
-        budget = Deadline.after(self._clock, self._settings.transaction_s)
         offsets = [TopicPartition(p.topic, p.number, at.offset, at.note) for p, at in effect.positions.items()]
-        producer.poll(0)  # an idle connection that was closed since the last commit raises no doubt
-        self._watch.seen = ""
-        try:
-            producer.begin_transaction()  # 1
-            self._produce(producer, effect.outcome.emits, budget)  # 2
-            if offsets:
-                producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), budget.left())  # 3
-            producer.commit_transaction(budget.left())  # 4, flushes first
-        except (KafkaException, BufferError) as error:
-            self._drop_transactional()
-            raise Rewound(f"the transaction did not commit: {error}") from error
-        producer.poll(0)  # 5, serves the log lines that tell of a hidden resend
-        if self._watch.seen:
-            seen = self._watch.seen
-            self._drop_transactional()
-            raise Rewound(f"the commit may have been sent twice: {seen}")
+        budget = Deadline.after(self._clock, self._settings.transaction_s)
+        self._transactions.commit(effect.outcome.emits, offsets, consumer.consumer_group_metadata(), budget)
 
     def deliver(self, effect: Deliver) -> None:
-        """Writes at least once, in order, without duplicates of its own. Performed again, it waits on instead of writing again."""
-        producer = self._need_idempotent()
-        if self._delivering is not effect:
-            self._delivering, self._undelivered, self._undeliverable = effect, len(effect.outcome.emits), ""
-            for emit in effect.outcome.emits:
-                self._produce_one(producer, emit, self._delivered)
-        deadline = Deadline.after(self._clock, LONGEST_CALL_S / 2)
-        while self._undelivered and not deadline.passed():
-            producer.poll(min(0.1, deadline.left()))
-        if self._undeliverable:
-            raise Fatal(f"a record could not be written: {self._undeliverable}")
-        if self._undelivered:
-            raise Transient(self._away(f"{self._undelivered} records are not acknowledged yet"))
-        self._delivering = None
-        self._down = ""
-
-    def _delivered(self, error: KafkaError | None, _: object) -> None:
-        self._undelivered -= 1
-        if error is not None:
-            self._undeliverable = error.str()
-
-    def _produce(self, producer: Producer, emits: Iterable[Emit], budget: Deadline) -> None:
-        for emit in emits:
-            self._produce_one(producer, emit, None)
-            if budget.passed():
-                raise BufferError("the budget of the transaction is used up")
-
-    def _produce_one(self, producer: Producer, emit: Emit, delivered: Any) -> None:
-        headers: list[tuple[str, str | bytes | None]] | None = [("traceparent", emit.traceparent)] if emit.traceparent else None
-        while True:
-            try:
-                producer.produce(emit.topic, emit.value, emit.key, headers=headers, timestamp=emit.timestamp_ms, on_delivery=delivered)
-            except BufferError:
-                producer.poll(0.05)
-            else:
-                return
-
-    def _need_transactional(self) -> Producer:
-        if self._transactional is None:
-            self._watch = _ResendWatch()
-            logger = logging.Logger(f"kafka.{self._settings.service}")
-            logger.addHandler(self._watch)
-            config = self._producer_config() | {
-                "transactional.id": f"{self._settings.group}-{self._settings.instance}",
-                "transaction.timeout.ms": int(self._settings.transaction_s * 1000),
-                "message.timeout.ms": int(self._settings.transaction_s * 1000),
-                # the default of 100 ms makes each next transaction sleep on CONCURRENT_TRANSACTIONS
-                "retry.backoff.ms": 1,
-                "retry.backoff.max.ms": 20,
-            }
-            producer = Producer(config, logger=logger)
-            try:
-                producer.init_transactions(LONGEST_CALL_S)
-            except KafkaException as error:
-                if error.args[0].fatal():
-                    raise Fatal(f"transactions of {config['transactional.id']}: {error.args[0].str()}") from error
-                raise Transient(self._away(f"transactions are not to be had: {error.args[0].str()}")) from error
-            self._transactional = producer
-        return self._transactional
-
-    def _drop_transactional(self) -> None:
-        if self._transactional is not None:
-            self._transactional.purge()
-            self._transactional = None
-
-    def _need_idempotent(self) -> Producer:
-        if self._idempotent is None:
-            # no time limit: a record that MQTT was not yet acknowledged for waits as long as Kafka is away
-            self._idempotent = Producer(self._producer_config() | {"message.timeout.ms": 0})
-        return self._idempotent
-
-    def _producer_config(self) -> dict[str, Any]:
-        return self._settings.client(
-            **{
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": 2,
-                "queue.buffering.max.messages": 200_000,
-                "message.max.bytes": LARGEST_RECORD,
-                "error_cb": self._error,
-            }
-        )
+        self._delivery.deliver(effect)
 
 
 def _record_partition(message: Any) -> int:

@@ -13,7 +13,8 @@ from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode,
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
 from streaming.learner import Answer, Learner, learner_for
 from streaming.loop import drive, log_performers, until_signalled
 from streaming.merge import EventTimeMerge, Item

@@ -6,7 +6,8 @@ from typing import Any
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, decode
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
-from streaming.kafka import KafkaLog, KafkaSettings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
 from streaming.loop import drive, log_performers, until_signalled
 from streaming.ports import Assignment, Batch, Effects, Open, Partition, Positions, Read, Record, Save, Seek
 from streaming.postgres import PostgresStore

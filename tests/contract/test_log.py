@@ -49,7 +49,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         else:
             from confluent_kafka.admin import AdminClient, NewTopic
 
-            from streaming.kafka import KafkaLog, KafkaSettings
+            from streaming.kafka import KafkaLog
+            from streaming.kafkaclient import KafkaSettings
 
             bootstrap = request.getfixturevalue("kafka_server").settings.kafka_address
             admin = AdminClient({"bootstrap.servers": bootstrap})
