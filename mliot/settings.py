@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     idle_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         5, description="A partition silent for this long no longer holds windows open, in seconds."
     )
-    transaction_s: Annotated[float, Field(ge=1, le=900)] = Field(30, description="Budget of one commit, and of a stop, in seconds.")
+    transaction_s: Annotated[float, Field(ge=1, le=900)] = Field(15, description="Budget of one commit, in seconds.")
 
     fleet_rooms: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Rooms in the simulated fleet, the reference room included.")
     fleet_period_s: Annotated[float, Field(gt=0, le=3600)] = Field(5, description="Seconds between two frames of a simulated sensor.")

@@ -31,7 +31,8 @@ class KafkaLog:
         self._moved = ""
         self._at_end: set[Partition] = set()
         self._down = ""
-        self._transactions = Transactions(settings, self._error)
+        self._broken = ""
+        self._transactions = Transactions(settings, self._clock, self._error)
         self._delivery = Delivery(settings, self._clock, self._error)
 
     def __enter__(self) -> "KafkaLog":
@@ -71,6 +72,8 @@ class KafkaLog:
         consumer = self._joined()
         self._at_end.clear()
         consumer.assign([TopicPartition(p.topic, p.number, offset or OFFSET_BEGINNING) for p, offset in effect.offsets.items()])
+        # a partition that was revoked while idle() had it paused comes back paused, and would stay silent for ever
+        consumer.resume([TopicPartition(partition.topic, partition.number) for partition in effect.offsets])
 
     def read(self, effect: Read) -> Batch:
         consumer = self._joined()
@@ -155,8 +158,9 @@ class KafkaLog:
                 self._settings.client(
                     **{
                         "group.id": self._settings.group,
-                        "group.instance.id": f"{self._settings.group}-{self._settings.instance}",
-                        "session.timeout.ms": 10_000,
+                        # no static membership: a Kafka that was killed fences static members for good when it comes back
+                        "session.timeout.ms": 6000,
+                        "heartbeat.interval.ms": 1500,
                         "enable.auto.commit": False,
                         "isolation.level": "read_committed",
                         "auto.offset.reset": "earliest",
@@ -187,7 +191,9 @@ class KafkaLog:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._at_end.add(Partition(message.topic(), message.partition()))
             else:
-                self._down = error.str()
+                self._error(error)
+        if self._broken:
+            raise Fatal(f"Kafka at {self._settings.bootstrap}: {self._broken}")
         if records:
             self._at_end -= {Partition(record.topic, record.partition) for record in records}
             self._down = ""
@@ -201,7 +207,10 @@ class KafkaLog:
         self._down = ""
 
     def _error(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT):
+        """Called by the client. What it cannot recover from must end the process: the client itself would stay silent for ever."""
+        if error.fatal():
+            self._broken = error.str()
+        elif error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT):
             self._down = error.str()
         else:
             log.warning("kafka client", service=self._settings.service, error=error.str())
@@ -223,9 +232,7 @@ class KafkaLog:
     def commit(self, effect: Commit) -> None:
         """One transaction: all of it, or :class:`Rewound`."""
         consumer = self._joined()
-        offsets = [TopicPartition(p.topic, p.number, at.offset, at.note) for p, at in effect.positions.items()]
-        budget = Deadline.after(self._clock, self._settings.transaction_s)
-        self._transactions.commit(effect.outcome.emits, offsets, consumer.consumer_group_metadata(), budget)
+        self._transactions.commit(effect, consumer.consumer_group_metadata())
 
     def deliver(self, effect: Deliver) -> None:
         self._delivery.deliver(effect)

@@ -41,6 +41,7 @@ class KafkaSettings:
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
             "socket.keepalive.enable": True,
+            "log_level": 2,  # what goes wrong is said once, by the status and the log, not once a reconnect
             **more,
         }
 

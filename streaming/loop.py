@@ -71,7 +71,7 @@ def drive(
             with closing(service()) as effects:
                 effect = next(effects)
                 while not stopped():
-                    answer = _perform(effect, performers, status, stopped, idle)
+                    answer = _perform(effect, performers, status, stopped=stopped, idle=idle, lag=lag)
                     _account(effect, status, lag)
                     effect = effects.send(answer)
         except Rewound as reason:
@@ -88,7 +88,13 @@ class _Stopped(Exception):
 
 
 def _perform(
-    effect: Effect, performers: Performers, status: ServiceStatus, stopped: Callable[[], bool], idle: Callable[[float], object]
+    effect: Effect,
+    performers: Performers,
+    status: ServiceStatus,
+    *,
+    stopped: Callable[[], bool],
+    idle: Callable[[float], object],
+    lag: Callable[[], int],
 ) -> Any:
     tries = 0
     while True:
@@ -98,6 +104,7 @@ def _perform(
             if tries == 0:
                 log.warning("waiting", service=status.service, effect=type(effect).__name__, reason=str(reason))
             status.waiting(str(reason))
+            status.lag(lag())
             if stopped():
                 raise _Stopped from reason
             idle(PAUSES_S[min(tries, len(PAUSES_S) - 1)])

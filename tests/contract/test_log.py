@@ -1,7 +1,8 @@
 """One suite for both logs: what holds for the real Kafka holds for the simulated one, or a simulation proves nothing."""
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import pytest
@@ -17,7 +18,7 @@ PARTITIONS = 2
 class World:
     """A log with two fresh topics; ``restart`` is a new process of the same service."""
 
-    def __init__(self, topics: tuple[str, str], make: Callable[[str], Log], stop: Callable[[Log], None]) -> None:
+    def __init__(self, topics: tuple[str, str], make: Callable[..., Log], stop: Callable[[Log], None]) -> None:
         self.source, self.target = topics
         self._make, self._stop = make, stop
         self._running: dict[str, Log] = {}
@@ -27,6 +28,15 @@ class World:
             self._stop(self._running.pop(service))
         self._running[service] = self._make(service)
         return self._running[service]
+
+    @contextmanager
+    def second(self, service: str) -> Iterator[Log]:
+        """Another instance of the same service, for as long as the block runs."""
+        log = self._make(service, "1")
+        try:
+            yield log
+        finally:
+            self._stop(log)
 
     def close(self) -> None:
         for log in self._running.values():
@@ -57,7 +67,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             for future in admin.create_topics([NewTopic(t, PARTITIONS, 1) for t in topics]).values():
                 future.result(30)
             unique = uuid4().hex[:8]
-            made = World(topics, lambda service: KafkaLog(KafkaSettings(bootstrap, f"{service}-{unique}")), lambda log: log.close())
+            made = World(
+                topics,
+                lambda service, instance="0": KafkaLog(KafkaSettings(bootstrap, f"{service}-{unique}", instance)),
+                lambda log: log.close(),
+            )
         stack.callback(made.close)
         yield made
 
@@ -191,6 +205,53 @@ def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
     reader = world.restart("reader")
     opened(reader, world.target)
     assert values(drained(reader, 1)) == ["whole"]
+
+
+@pytest.mark.parametrize("world", [pytest.param("kafka", marks=pytest.mark.stack)], indirect=True)
+def test_partitions_that_came_and_went_while_it_waited_are_read_again(world: World) -> None:
+    """A service that waits for another part has its partitions paused: a rebalance in that state must not leave them silent."""
+    log = world.restart("waiter")
+    opened(log, world.source)
+    with world.second("waiter") as other:
+        assert rewound_while_waiting(log, other, lambda: opened(other, world.source))
+    assert len(opened_with(log, world.source, PARTITIONS)) == PARTITIONS
+    world.write(*[(f"key-{n}", f"value-{n}") for n in range(10)])
+    assert sorted(values(drained(log, 10))) == [f"value-{n}" for n in range(10)]
+
+
+def rewound_while_waiting(log: Log, other: Log, open_other: Callable[[], object]) -> bool:
+    """True once ``log``, which waits, noticed that partitions moved to ``other``."""
+    joined: list[object] = []
+    thread = threading.Thread(target=lambda: joined.append(open_other()))
+    thread.start()
+    deadline = Deadline.after(SystemClock(), 30)
+    moved = False
+    while not (moved and joined) and not deadline.passed():
+        try:
+            log.idle(0.1)
+        except Rewound:
+            moved = True
+            attempt(lambda: log.open(Open(log_topics(log))))
+    thread.join(30)
+    return moved
+
+
+def log_topics(log: Log) -> tuple[str, ...]:
+    return log._topics  # type: ignore[attr-defined]
+
+
+def opened_with(log: Log, topic: str, partitions: int, seconds: float = 30) -> dict[Partition, Position]:
+    """Opens, waiting through rebalances, until the assignment holds so many partitions."""
+    deadline = Deadline.after(SystemClock(), seconds)
+    while not deadline.passed():
+        try:
+            assignment = opened(log, topic)
+            if len(assignment) == partitions:
+                return assignment
+            log.idle(0.2)
+        except Rewound:
+            continue
+    raise AssertionError(f"{topic}: not {partitions} partitions within {seconds} s")
 
 
 def attempt_until(call: Callable[[], object], wanted: object, seconds: float = 20) -> bool:
