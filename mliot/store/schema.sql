@@ -53,6 +53,7 @@ create table if not exists label (
     address text not null, traceparent text, stored_ms bigint not null
 );
 create index if not exists label_newest on label (use_case, place_id, label_ms desc);
+create index if not exists label_scored on label (use_case, available_ms desc);
 create index if not exists label_feature on label (feature_id);
 create index if not exists label_available on label (use_case, key, available_ms desc);
 

@@ -1,0 +1,86 @@
+"""Apache ActiveMQ Artemis as the MQTT broker: its configuration and its command.
+
+It was chosen because it keeps what it acknowledged: see ``docs/decisions``.
+"""
+
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from mliot.settings import HOST, Settings
+from mliot.stack import java
+
+BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<configuration xmlns="urn:activemq">
+  <core xmlns="urn:activemq:core">
+    <name>mliot</name>
+    <security-enabled>false</security-enabled>
+    <jmx-management-enabled>false</jmx-management-enabled>
+    <persistence-enabled>true</persistence-enabled>
+    <journal-type>NIO</journal-type>
+    <journal-directory>{data}/journal</journal-directory>
+    <bindings-directory>{data}/bindings</bindings-directory>
+    <large-messages-directory>{data}/large-messages</large-messages-directory>
+    <paging-directory>{data}/paging</paging-directory>
+    <journal-file-size>4M</journal-file-size>
+    <journal-min-files>2</journal-min-files>
+    <journal-pool-files>8</journal-pool-files>
+    <global-max-size>64M</global-max-size>
+    <!-- a share of the disk says little on a large one: publishers are held back when this much is left -->
+    <min-disk-free>200M</min-disk-free>
+    <critical-analyzer-policy>LOG</critical-analyzer-policy>
+    <!-- MQTT's own wildcards; with the defaults a dot inside a topic level is lost -->
+    <wildcard-addresses>
+      <routing-enabled>true</routing-enabled>
+      <delimiter>/</delimiter>
+      <any-words>#</any-words>
+      <single-word>+</single-word>
+    </wildcard-addresses>
+    <acceptors>
+      <acceptor name="mqtt">tcp://{host}:{port}?protocols=MQTT;tcpSendBufferSize=1048576;tcpReceiveBufferSize=1048576</acceptor>
+    </acceptors>
+    <addresses>
+      <address name="mliot-dead-letters"><anycast><queue name="mliot-dead-letters"/></anycast></address>
+      <address name="mliot-expired"><anycast><queue name="mliot-expired"/></anycast></address>
+    </addresses>
+    <address-settings>
+      <address-setting match="#">
+        <dead-letter-address>mliot-dead-letters</dead-letter-address>
+        <expiry-address>mliot-expired</expiry-address>
+        <!-- a subscriber that crashes again and again must still get its message -->
+        <max-delivery-attempts>-1</max-delivery-attempts>
+        <redelivery-delay>0</redelivery-delay>
+        <max-size-bytes>16M</max-size-bytes>
+        <page-size-bytes>2M</page-size-bytes>
+        <address-full-policy>PAGE</address-full-policy>
+        <redistribution-delay>0</redistribution-delay>
+        <auto-create-queues>true</auto-create-queues>
+        <auto-create-addresses>true</auto-create-addresses>
+      </address-setting>
+    </address-settings>
+  </core>
+</configuration>
+"""
+
+
+def folder(settings: Settings) -> Path:
+    return settings.home.absolute() / "artemis"
+
+
+def broker_xml(settings: Settings) -> str:
+    """The text of ``broker.xml``: persistent, paging instead of blocking, one MQTT listener on loopback."""
+    return BROKER_XML.format(data=escape(str(folder(settings) / "data")), host=HOST, port=settings.mqtt_port)
+
+
+def command(settings: Settings) -> tuple[str, ...]:
+    return java.command(256, "org.apache.activemq.artemis.core.server.embedded.Main", folder(settings))
+
+
+def environment(_: Settings) -> dict[str, str]:
+    return java.environment("artemis")
+
+
+def prepare(settings: Settings) -> None:
+    """Write the configuration where the broker looks for it."""
+    path = folder(settings) / "etc" / "broker.xml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(broker_xml(settings), "utf-8")

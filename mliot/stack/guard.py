@@ -1,0 +1,45 @@
+"""``python -m mliot.stack.guard PART SIGNAL COMMAND...`` becomes COMMAND, tied to the life of the process that started it.
+
+First it ends what an earlier life of the same part left behind (workers of a killed parent that still hold its port). Then it asks
+the kernel for SIGNAL as soon as its parent dies (Linux; elsewhere :mod:`mliot.stack.watch` does it), and replaces itself by COMMAND: it
+costs nothing afterwards.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+from mliot.stack.processes import PART_MARK, STACK_MARK, end, of_stack
+
+PR_SET_PDEATHSIG = 1
+LEFTOVERS_S = 10
+
+
+def wrap(part: str, stop: str, command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command that runs ``command`` under guard; ``stop`` is a signal's name without SIG."""
+    return (sys.executable, "-m", "mliot.stack.guard", part, stop, *command)
+
+
+def main(arguments: list[str]) -> None:
+    part, stop, *command = arguments
+    parent = os.getppid()
+    home = os.environ.get(STACK_MARK, "")
+    os.environ[PART_MARK] = part
+    end(of_stack(home, part) if home else [], within_s=LEFTOVERS_S)
+    if sys.platform == "linux":
+        end_with_parent(signal.Signals[f"SIG{stop}"], parent)
+    os.execvp(command[0], command)  # noqa: S606 - it replaces this process, which is the purpose
+
+
+def end_with_parent(sent: signal.Signals, parent: int) -> None:
+    """Have the kernel send ``sent`` to this process when ``parent`` dies; leave at once if that has happened already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, int(sent), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,108 @@
+"""Apache Kafka as one KRaft node: its configuration, its command, how its storage is formatted and its topics are made."""
+
+import logging
+import os
+import secrets
+import subprocess
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from mliot.errors import Transient, UserError
+from mliot.messages import CHECKPOINT_TOPIC, TOPICS
+from mliot.settings import HOST, Settings
+from mliot.stack import java
+
+LARGEST_RECORD = 8 * 1024 * 1024
+"""Bytes. A dead letter holds its original (an MQTT message of 1 MB, say) in base64 beside the reason."""
+
+
+def folder(settings: Settings) -> Path:
+    return settings.home.absolute() / "kafka"
+
+
+def properties(settings: Settings) -> str:
+    """The text of ``server.properties``: one node that is broker and controller, replication 1, listeners on loopback only."""
+    pairs = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{HOST}:{settings.kafka_controller_port}",
+        "listeners": f"PLAINTEXT://{HOST}:{settings.kafka_port},CONTROLLER://{HOST}:{settings.kafka_controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{settings.kafka_port}",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": folder(settings) / "data",
+        "auto.create.topics.enable": "false",
+        "num.partitions": settings.partitions,
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        # offsets carry the services' state: they must outlive a stack that was down for a week
+        "offsets.retention.minutes": settings.retention_days * 24 * 60,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1000,
+        "message.max.bytes": LARGEST_RECORD,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+    }
+    return "".join(f"{key}={value}\n" for key, value in pairs.items())
+
+
+def properties_path(settings: Settings) -> Path:
+    return folder(settings) / "server.properties"
+
+
+def command(settings: Settings) -> tuple[str, ...]:
+    return java.command(512, "kafka.Kafka", properties_path(settings))
+
+
+def environment(_: Settings) -> dict[str, str]:
+    return java.environment("kafka")
+
+
+def prepare(settings: Settings) -> None:
+    """Write the configuration; format the storage where that was never done. Raises :class:`UserError` with Kafka's own reason."""
+    path = properties_path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(properties(settings), "utf-8")
+    if (path.parent / "data" / "meta.properties").exists():
+        return
+    cluster = urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+    tool = java.command(128, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", path)
+    done = subprocess.run(tool, env=os.environ | environment(settings), capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines()
+        raise UserError(f"{path.parent / 'data'}: Kafka cannot format its storage: {reason[-1] if reason else f'exit {done.returncode}'}")
+
+
+def topics(settings: Settings) -> list[NewTopic]:
+    """The topics of MLIoT: kept for the retention, the checkpoint topic compacted instead."""
+
+    def config(topic: str) -> dict[str, str]:
+        if topic == CHECKPOINT_TOPIC:
+            return {"cleanup.policy": "compact", "max.message.bytes": str(LARGEST_RECORD)}
+        return {"retention.ms": str(settings.retention_ms), "max.message.bytes": str(LARGEST_RECORD)}
+
+    return [NewTopic(topic, num_partitions=settings.partitions, replication_factor=-1, config=config(topic)) for topic in TOPICS]
+
+
+def create_topics(settings: Settings, deadline_s: float = 30) -> None:
+    """Create the topics that Kafka lacks; those that exist stay as they are. Raises :class:`Transient` with Kafka's reason."""
+    silent = logging.Logger("kafka", level=logging.CRITICAL + 1)  # a failure is raised
+    admin = AdminClient({"bootstrap.servers": settings.kafka_address}, logger=silent)
+    for topic, creation in admin.create_topics(topics(settings), operation_timeout=deadline_s, request_timeout=deadline_s).items():
+        try:
+            creation.result(timeout=deadline_s)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Transient(f"Kafka at {settings.kafka_address} does not create topic {topic}: {error.args[0].str()}") from error

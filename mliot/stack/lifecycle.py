@@ -1,0 +1,148 @@
+"""Up, down, reset: the stack's life, from the checks before the start to the last process gone."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+
+import psutil
+
+from mliot.clock import Deadline, SystemClock
+from mliot.errors import UserError
+from mliot.settings import Settings
+from mliot.stack import jars, postgres, supervise
+from mliot.stack.health import Health
+from mliot.stack.logfiles import last_lines
+from mliot.stack.plan import Part, choose, plan, waves
+from mliot.stack.ports import require_free
+from mliot.stack.processes import end, of_stack
+from mliot.stack.supervise import log_path
+from mliot.stack.watch import describe, starter_file
+
+LOOK_EVERY_S = 0.1
+SUPERVISOR_S = 15
+DOWN_S = 60
+
+Report = Callable[[Part, Health], None]
+
+
+def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, ...]:
+    """Start the parts named (all, where none is) and what they need; returns them when all are well, each told to ``report`` as it comes.
+
+    Parts that run already stay as they are. On any failure, and on Ctrl-C, a stack that this call began is taken down again.
+    A stack that this call began ends with this process, whatever ends it, until :func:`leave` is called.
+
+    Raises :class:`UserError`: a port is taken, an archive cannot be fetched, a part does not become well.
+    """
+    parts = plan(settings)
+    chosen = choose(parts, names)
+    supervisor = supervise.running(settings)
+    if supervisor is None:
+        end(of_stack(str(settings.home.absolute())), within_s=SUPERVISOR_S)  # of a stack that was killed
+    alive = {name for name, part in supervisor.parts().items() if part.alive} if supervisor else set()
+    starting = [part for part in chosen if not part.external and part.name not in alive]
+    require_free((part.name, listener) for part in starting for listener in part.listeners)
+    jars.fetch(part.jars for part in starting if part.jars)
+    postgres.make_password(settings)
+    begun = supervisor is None
+    if begun:
+        hold(settings)
+    try:
+        for part in starting:
+            part.prepare(settings)
+        if supervisor is None:
+            supervisor = _start_supervisor(settings, parts)
+        for wave in waves(chosen):
+            for part in wave:
+                if part in starting:
+                    supervisor.start(part)
+            _wait_for(settings, wave, report)
+    except BaseException:
+        if begun:
+            down(settings)
+        raise
+    return chosen
+
+
+def hold(settings: Settings) -> None:
+    """From now on the stack ends with the calling process: its watch sees to it."""
+    path = starter_file(settings.home.absolute())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(describe(psutil.Process(os.getpid())), "utf-8")
+    fresh.replace(path)
+
+
+def leave(settings: Settings) -> None:
+    """From now on the stack lives without the process that started it."""
+    starter_file(settings.home.absolute()).unlink(missing_ok=True)
+
+
+def down(settings: Settings) -> bool:
+    """Stop everything, services before servers; returns when no process of the stack is left. False where none was there."""
+    home = str(settings.home.absolute())
+    supervisor = supervise.running(settings)
+    found = supervisor is not None or bool(of_stack(home))
+    if supervisor is not None:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(supervisor.pid())
+            supervisor.shutdown()
+            with suppress(psutil.TimeoutExpired):  # what is left then is ended below
+                process.wait(DOWN_S)
+    end(of_stack(home), within_s=SUPERVISOR_S)
+    leave(settings)
+    return found
+
+
+def reset(settings: Settings) -> None:
+    """Delete all that the stack keeps. Raises :class:`UserError` while it runs, and where the folder is not a stack's."""
+    home = settings.home.absolute()
+    if supervise.running(settings) is not None:
+        raise UserError(f"{home}: the stack runs; stop it first: mliot down")
+    if not home.exists():
+        return
+    if not supervise.configuration_path(settings).exists():
+        raise UserError(f"{home}: no stack was ever started there, so nothing is deleted; set MLIOT_HOME to the folder that is meant")
+    shutil.rmtree(home)
+
+
+def _start_supervisor(settings: Settings, parts: tuple[Part, ...]) -> supervise.Supervisor:
+    supervise.start(settings, parts)
+    deadline = Deadline.after(SystemClock(), SUPERVISOR_S)
+    while (supervisor := supervise.running(settings)) is None:
+        if deadline.passed():
+            raise UserError(f"the supervisor did not start within {SUPERVISOR_S} s; see {supervise.log_path(settings, 'supervisor')}")
+        time.sleep(LOOK_EVERY_S)
+    return supervisor
+
+
+def _wait_for(settings: Settings, wave: list[Part], report: Report) -> None:
+    """Wait side by side; the first failure, and Ctrl-C, call the others off."""
+    off = threading.Event()
+    with ThreadPoolExecutor(len(wave)) as pool:
+        waits = {pool.submit(until_well, settings, part, off): part for part in wave}
+        try:
+            for wait in as_completed(waits):
+                report(waits[wait], wait.result())
+        finally:
+            off.set()
+
+
+def until_well(settings: Settings, part: Part, off: threading.Event) -> Health:
+    """What ``part`` says of itself as soon as it is well and has what it needs made, or when ``off`` is set.
+
+    Raises :class:`UserError` when that takes too long.
+    """
+    deadline = Deadline.after(SystemClock(), part.start_s)
+    while not (health := part.check(settings)).up:
+        if deadline.passed():
+            wrote = last_lines(log_path(settings, part.name), 1)
+            why = f"{health.detail or health.state}" + (f"; it wrote last: {wrote[0][:200]}" if wrote else "")
+            raise UserError(f"{part.name} is not well after {part.start_s} s: {why}; see mliot logs {part.name}")
+        if off.wait(LOOK_EVERY_S):
+            return health
+    part.ready(settings)
+    return health

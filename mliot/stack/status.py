@@ -1,0 +1,97 @@
+"""How every part of the stack is, asked now: the supervisor's word, the part's own, and the memory that it takes."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+
+from mliot.settings import Settings
+from mliot.stack import supervise
+from mliot.stack.health import Health
+from mliot.stack.plan import Part, plan
+from mliot.stack.supervise import Running
+
+CRASHING = ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One part. ``state`` is its own word (ok, waiting, starting, away), or stopped, crashing where it has none; memory in MiB."""
+
+    name: str
+    about: str
+    state: str
+    detail: str
+    pid: int | None
+    up_s: int | None
+    rate_per_s: float | None
+    lag: int | None
+    last_error: str
+    last_error_ms: int | None
+    memory_mb: int | None
+
+    @property
+    def counts(self) -> bool:
+        """It was asked to run: a part that nobody started is no fault."""
+        return self.state != "stopped"
+
+
+def survey(settings: Settings) -> list[PartStatus]:
+    """Every part's status, in the plan's order. Each is asked at the same time as the others; the slowest answer takes a few seconds."""
+    parts = plan(settings)
+    supervisor = supervise.running(settings)
+    told: Mapping[str, Running] = supervisor.parts() if supervisor else {}
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(lambda part: _one(settings, part, told.get(part.name)), parts))
+
+
+def healthy(statuses: list[PartStatus]) -> bool:
+    """True where something was started and all of it is well."""
+    asked = [status for status in statuses if status.counts]
+    return bool(asked) and all(status.state == "ok" for status in asked)
+
+
+def as_json(statuses: list[PartStatus]) -> dict[str, Any]:
+    return {"healthy": healthy(statuses), "parts": [asdict(status) for status in statuses]}
+
+
+def merge(part: Part, told: Running | None, health: Health | None, memory_mb: int | None) -> PartStatus:
+    """The supervisor's word and the part's own as one. ``health`` is None where nothing runs that could be asked. Pure."""
+    state: str
+    alive = part.external or (told is not None and told.alive)
+    if alive and health is not None:
+        state, detail = health.state, health.detail
+    elif told is not None and told.state in CRASHING:
+        state, detail = "crashing", f"ended, and is started again; see mliot logs {part.name}"
+    else:
+        state, detail, health = "stopped", "", None
+    ours = told if alive and not part.external else None
+    return PartStatus(
+        part.name,
+        part.about,
+        state,
+        detail,
+        ours.pid if ours else None,
+        ours.since_s if ours else None,
+        health.rate_per_s if health else None,
+        health.lag if health else None,
+        health.last_error if health else "",
+        health.last_error_ms if health else None,
+        memory_mb,
+    )
+
+
+def _one(settings: Settings, part: Part, told: Running | None) -> PartStatus:
+    asked = part.external or (told is not None and told.alive)
+    return merge(part, told, part.check(settings) if asked else None, _memory_mb(told.pid) if told and told.pid else None)
+
+
+def _memory_mb(pid: int) -> int | None:
+    """Resident memory of the process and its children, or None where it is gone by now."""
+    try:
+        process = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) // 2**20
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,63 @@
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from mliot.cli import build, main
+from mliot.cli.stack import _span, _without_password
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """A home folder without a stack, and no settings but those of the test."""
+    monkeypatch.setenv("MLIOT_HOME", f"{tmp_path}/home")
+    monkeypatch.chdir(str(tmp_path))
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    text = CliRunner().invoke(build(), ["--help"]).stdout
+    for command in ("up", "down", "status", "logs", "env", "reset", "trace", "audit", "deadletter"):
+        assert f" {command} " in text
+    assert "Exit codes" in text
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "env", "reset"])
+def test_every_command_of_the_stack_says_what_it_does(command: str) -> None:
+    result = CliRunner().invoke(build(), [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.stdout) > 200
+
+
+def test_wrong_setting_is_one_line_and_exit_code_2(away: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MLIOT_KAFKA_PORT", "many")
+    monkeypatch.setattr(sys, "argv", ["mliot", "status"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("mliot: MLIOT_KAFKA_PORT='many': ")
+    assert told.count("\n") == 1
+
+
+def test_env_quotes_for_the_shell(away: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIOT_POSTGRES_DSN", "postgresql://me:$(rm);'x@db:5432/x")
+    lines = CliRunner().invoke(build(), ["env"]).stdout.splitlines()
+    assert """MLIOT_POSTGRES_DSN='postgresql://me:$(rm);'"'"'x@db:5432/x'""" in lines
+    assert "MLIOT_KAFKA_BOOTSTRAP=127.0.0.1:19092" in lines
+
+
+def test_reset_deletes_only_what_a_stack_made(away: None, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv("MLIOT_HOME", str(tmp_path))
+    result = CliRunner().invoke(build(), ["reset", "--yes"])
+    assert "no stack was ever started there" in str(result.exception)
+    assert "nothing" in CliRunner().invoke(build(), ["reset", "--yes"], env={"MLIOT_HOME": f"{tmp_path}/none"}).stdout
+
+
+def test_address_for_people_has_no_password() -> None:
+    assert _without_password("postgresql://me:secret@127.0.0.1:5432/x") == "postgresql://me@127.0.0.1:5432/x"
+    assert _without_password("postgresql://127.0.0.1:5432/x") == "postgresql://127.0.0.1:5432/x"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, ""), (5, "5 s"), (65, "1 min"), (3700, "1 h 1 min")])
+def test_spans_read_as_people_say_them(seconds: int | None, text: str) -> None:
+    assert _span(seconds) == text

@@ -1,0 +1,54 @@
+from typing import Any
+
+import pytest
+
+from mliot.stack.health import Health
+from mliot.stack.plan import Part
+from mliot.stack.status import PartStatus, as_json, healthy, merge
+from mliot.stack.supervise import Running
+
+
+def part(external: bool = False) -> Part:
+    return Part("store", "Kafka to PostgreSQL", (), lambda _: Health("ok"), external=external)
+
+
+def status(**changes: Any) -> PartStatus:
+    told = {"state": "RUNNING", "pid": 7, "since_s": 60} | changes.pop("told", {})
+    return merge(part(), Running("store", **told), changes.pop("health", Health("ok", rate_per_s=2.5, lag=4)), 50)
+
+
+def test_part_that_runs_says_itself_how_it_is() -> None:
+    one = status()
+    assert (one.state, one.pid, one.up_s, one.rate_per_s, one.lag, one.memory_mb) == ("ok", 7, 60, 2.5, 4, 50)
+    assert status(health=Health("waiting", "Kafka is away", last_error="Kafka is away", last_error_ms=9)).detail == "Kafka is away"
+
+
+@pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "EXITED"])
+def test_part_that_ends_again_and_again_is_crashing(state: str) -> None:
+    one = status(told={"state": state, "pid": 0}, health=None)
+    assert (one.state, one.pid) == ("crashing", None)
+    assert "mliot logs store" in one.detail
+
+
+def test_part_that_nobody_started_is_stopped() -> None:
+    assert merge(part(), None, None, None).state == "stopped"
+    assert status(told={"state": "STOPPED", "pid": 0}, health=None).state == "stopped"
+
+
+def test_external_part_has_its_own_word_and_no_process() -> None:
+    one = merge(part(external=True), None, Health("away", "refused"), None)
+    assert (one.state, one.detail, one.pid) == ("away", "refused", None)
+
+
+def test_healthy_is_everything_that_was_started_and_something_was() -> None:
+    ok, stopped, waiting = status(), merge(part(), None, None, None), status(health=Health("waiting"))
+    assert healthy([ok, stopped])
+    assert not healthy([ok, waiting])
+    assert not healthy([stopped])
+    assert not healthy([])
+
+
+def test_json_has_every_field_of_every_part() -> None:
+    told = as_json([status()])
+    assert told["healthy"] is True
+    assert set(told["parts"][0]) == set(PartStatus.__dataclass_fields__)
