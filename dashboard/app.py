@@ -1,0 +1,117 @@
+"""The web app: wires the poll to the pages and serves them."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import structlog
+from nicegui import app, run, ui
+
+from dashboard.page.chain import chain_page, message_page
+from dashboard.page.overview import OverviewPage
+from dashboard.page.shell import FAVICON, TITLE, add_shared_head, shell
+from dashboard.peers import Peers
+from dashboard.rows import Snapshot
+from dashboard.storelink import StoreLink
+from dashboard.tracing import read_trace
+from dashboard.view.overview import overview
+from dashboard.view.places import Known
+from dashboard.watch import StoreReader, Watch
+from mliot.clock import Clock, SystemClock
+from mliot.errors import Transient
+from mliot.lineage.trace import clock_time
+from mliot.measurements import load_measurements
+from mliot.settings import HOST, Settings
+from mliot.usecase import load_use_cases
+
+FIRST_READ_S = 1.5
+"""How long a page waits for fresh rows before it shows what is known."""
+GONE_S = 10.0
+"""How long a viewer that lost its connection may take to come back to the same page."""
+TRACE_S = 15.0
+"""How long a chain may take: longer than a connection attempt to a store that does not answer."""
+
+
+class Dashboard:
+    """The pages over one shared poll."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._known = Known(load_use_cases(settings.usecases), load_measurements(settings.measurements))
+        reader = StoreReader(self._known.use_cases, self._known.measurements, self._clock)
+        self._watch = Watch(reader, StoreLink(settings), Peers(settings), self._clock)
+        self._polling: asyncio.Task[None] | None = None
+
+    def serve(self) -> None:
+        """Serves on the loopback port of the settings until a signal ends it."""
+        os.environ.pop("PYTEST_CURRENT_TEST", None)  # a test run hands it down to every process, and NiceGUI would take itself for a test
+        add_shared_head()
+        ui.page("/", title=TITLE)(self._overview_page())
+        ui.page("/trace/{id:path}", title=f"{TITLE} trace", response_timeout=TRACE_S)(self._trace_page())
+        app.on_startup(self._start)
+        app.on_shutdown(self._stop)
+        ui.run(
+            host=HOST,
+            port=self._settings.dashboard_port,
+            title=TITLE,
+            favicon=FAVICON,
+            dark=False,  # the stylesheet follows the system by itself
+            language="en-US",
+            reload=False,
+            show=False,
+            tailwind=False,
+            binding_refresh_interval=None,
+            reconnect_timeout=GONE_S,
+            show_welcome_message=False,
+            access_log=False,
+        )
+
+    def _overview_page(self) -> Callable[..., object]:
+        async def page() -> None:
+            snapshot = await self._watch.fresh(FIRST_READ_S)
+            with shell(self._settings, self._clock.now_ms()) as status:
+                shown = OverviewPage(status, overview(snapshot, self._known))
+            client = ui.context.client
+
+            def show(snapshot: Snapshot) -> None:
+                with client:
+                    shown.show(overview(snapshot, self._known))
+
+            client.on_connect(lambda: self._watch.watch(client.id, show))
+            client.on_disconnect(lambda: self._watch.leave(client.id))
+            client.on_delete(lambda: self._watch.leave(client.id))
+
+        return page
+
+    def _trace_page(self) -> Callable[..., object]:
+        async def page(id: str) -> None:
+            now_ms = self._clock.now_ms()
+            with shell(self._settings, now_ms):
+                try:
+                    traced = await run.io_bound(read_trace, self._settings, self._known.use_cases, id, now_ms)
+                except Transient as error:
+                    message_page(id, str(error))
+                    return
+                if traced is None:
+                    message_page(id, "No such id in the store. A record is here within a second or two of its publication.")
+                else:
+                    chain_page(id, traced.root, clock_time(now_ms), traced.original)
+
+        return page
+
+    def _start(self) -> None:
+        self._polling = asyncio.create_task(self._watch.run())
+        self._polling.add_done_callback(_end_if_failed)
+
+    async def _stop(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait([self._polling])
+
+
+def _end_if_failed(polling: asyncio.Task[None]) -> None:
+    """A poll that broke would leave a page that looks alive: the process ends, and its supervisor starts a new one."""
+    if not polling.cancelled() and polling.exception() is not None:
+        structlog.get_logger().error("the poll failed", exc_info=polling.exception())
+        app.shutdown()

@@ -1,0 +1,154 @@
+"""What the dashboard reads, typed: rows of the store, health of the services, models of the endpoint. Times are milliseconds since 1970."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The newest frame of one device."""
+
+    device: str
+    place_id: str
+    event_ms: int
+    frame_id: str
+    payload: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One champion's prediction, and its label where that has come."""
+
+    id: str
+    use_case: str
+    place_id: str
+    key: str
+    model_version: str
+    at_ms: int
+    for_ms: int
+    made_ms: int
+    value: float
+    probability: float | None
+    low: float | None
+    high: float | None
+    label: float | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One closed window's value of one column; ``id`` is the window's."""
+
+    id: str
+    place_id: str
+    column: str
+    end_ms: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer whose label has come, beside the last-value baseline at the same delay."""
+
+    model_version: str
+    value: float
+    baseline: float | None
+    label: float
+
+
+@dataclass(frozen=True)
+class CommandRow:
+    """Where one command stands; ``acked_ms`` is when its ack arrived."""
+
+    command_id: str
+    state: str
+    device: str
+    place_id: str
+    use_case: str
+    action: str
+    value: float
+    decided_ms: int
+    expires_ms: int
+    at_ms: int
+    reason: str
+    acked_ms: int | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The dead letters of one service with one reason; ``newest_id`` leads to one of them."""
+
+    service: str
+    reason: str
+    letters: int
+    newest_ms: int
+    newest_id: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the endpoint answers with."""
+
+    use_case: str
+    alias: str
+    model_version: str
+    feature_version: str
+    since_ms: int
+    estimator: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one service says of itself; state ``no answer`` where it does not."""
+
+    service: str
+    state: str
+    since_ms: int | None = None
+    rate_per_s: float | None = None
+    lag: int | None = None
+    last_error: str = ""
+    last_error_ms: int | None = None
+
+
+NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another web server of the stack: whether it answers, and since when it does or does not."""
+
+    answers: bool
+    since_ms: int
+
+
+@dataclass(frozen=True)
+class StoreRows:
+    """Everything that one pass over the store read."""
+
+    readings: tuple[Reading, ...] = ()
+    places: int = 0
+    newest: tuple[Answer, ...] = ()
+    commands: tuple[CommandRow, ...] = ()
+    intervals: Mapping[str, int] = field(default_factory=dict)
+    history: tuple[Answer, ...] = ()
+    points: tuple[Point, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    champion_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
+    shadow_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known at ``now_ms``. ``read_ms`` is when the store last answered, ``away`` why it does not now.
+
+    None stands for: not asked yet.
+    """
+
+    now_ms: int
+    store: StoreRows | None = None
+    read_ms: int | None = None
+    away: str = ""
+    away_since_ms: int | None = None
+    services: tuple[Health, ...] | None = None
+    models: tuple[Model, ...] | None = None
+    endpoint: Peer | None = None
+    dagster: Peer | None = None

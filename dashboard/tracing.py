@@ -1,0 +1,32 @@
+"""Reads one chain for the trace page: a question of its own each time, on a connection of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dashboard.view.chain import StepView, original_view, step_view
+from mliot.lineage.store import connected
+from mliot.lineage.trace import Trace
+from mliot.lineage.trace_rows import find, read_chain
+from mliot.settings import Settings
+from mliot.usecase import UseCase
+
+FRAMES_LISTED = 60
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The chain around an id; ``original`` is a dead letter's bytes, as shown, and their size in words."""
+
+    root: StepView
+    original: tuple[str, str] | None
+
+
+def read_trace(settings: Settings, use_cases: Mapping[str, UseCase], id: str, now_ms: int) -> Traced | None:
+    """The chain of ``id`` as it stands; None where the store has no such id. Raises :class:`mliot.errors.Transient` where it is away."""
+    with connected(settings) as store:
+        subject = find(store, id)
+        if subject is None:
+            return None
+        chain = read_chain(store, subject, listed=FRAMES_LISTED)
+    root = step_view(Trace(chain, use_cases, now_ms, int(settings.grace_s * 1000)).tree())
+    return Traced(root, original_view(chain.letter.letter.original) if chain.letter else None)

@@ -1,0 +1,103 @@
+"""Which model is in charge of each use case, since when, and how it does beside the baseline and what runs in its shadow. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dashboard.queries import LABELLED
+from dashboard.rows import Model, Scored, Snapshot, StoreRows
+from dashboard.scores import Kind, Score, family, score
+from dashboard.view.places import Known
+from dashboard.view.wording import Stamp, with_unit
+from mliot.lineage.trace import span_text
+from mliot.usecase import UseCase
+
+
+@dataclass(frozen=True)
+class ScoreView:
+    """One scored model: its number beside the baseline's over the same rows, and in words which of them is ahead."""
+
+    who: str
+    version: str
+    measure: str = ""
+    value: str = ""
+    baseline: str = ""
+    verdict: str = ""
+    ahead: bool | None = None
+    rows: str = ""
+    waits_for: str = ""
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """One use case. ``version`` is empty and ``waits_for`` says what is missing where nothing is in charge."""
+
+    use_case: str
+    title: str
+    version: str = ""
+    feature_version: str = ""
+    estimator: str = ""
+    since: Stamp | None = None
+    waits_for: str = ""
+    scores: tuple[ScoreView, ...] = ()
+
+
+def model_views(snapshot: Snapshot, known: Known) -> tuple[ModelView, ...]:
+    """A view a declared use case, by name."""
+    rows = snapshot.store or StoreRows()
+    return tuple(_model(use_case, snapshot.models, rows) for use_case in known.use_cases.values())
+
+
+def _model(use_case: UseCase, models: Sequence[Model] | None, rows: StoreRows) -> ModelView:
+    champion = _of(models or (), use_case.name, "champion")
+    shadow_rows = rows.shadow_scored.get(use_case.name, ())
+    challenger = _of(models or (), use_case.name, "challenger")
+    learners = list(dict.fromkeys([*([challenger.model_version] if challenger else []), *(family(r.model_version) for r in shadow_rows)]))
+    shadows = tuple(_score(use_case, "in shadow", name, _by(shadow_rows, name)) for name in learners)
+    if champion is None:
+        waits_for = (
+            "not known yet: the endpoint has not answered"
+            if models is None
+            else f"no champion yet: Dagster trains the first one when {use_case.gate.least_rows} labelled rows are in the warehouse"
+        )
+        return ModelView(use_case.name, use_case.title, waits_for=waits_for, scores=shadows)
+    live = _by(rows.champion_scored.get(use_case.name, ()), champion.model_version)
+    return ModelView(
+        use_case.name,
+        use_case.title,
+        champion.model_version,
+        champion.feature_version,
+        champion.estimator,
+        Stamp(champion.since_ms),
+        scores=(_score(use_case, "champion", champion.model_version, live), *shadows),
+    )
+
+
+def _of(models: Iterable[Model], use_case: str, alias: str) -> Model | None:
+    return next((m for m in models if (m.use_case, m.alias) == (use_case, alias)), None)
+
+
+def _by(rows: Iterable[Scored], name: str) -> list[Scored]:
+    return [row for row in rows if family(row.model_version) == name][:LABELLED]
+
+
+def _score(use_case: UseCase, who: str, version: str, rows: Sequence[Scored]) -> ScoreView:
+    found = score(use_case.kind, rows)
+    if found is None:
+        delay = span_text(use_case.delay_ms) if use_case.delay_ms else "at once"
+        return ScoreView(who, version, waits_for=f"no labelled row yet; a label comes {delay} after its window")
+    measure = "macro F1" if use_case.kind == "class" else "mean error"
+    baseline = "" if found.baseline is None else _shown(found.baseline, use_case)
+    ahead = found.beats_baseline(use_case.kind)
+    counted = f"over the last {found.rows} labelled rows" if found.rows > 1 else "over 1 labelled row"
+    return ScoreView(who, version, measure, _shown(found.model, use_case), baseline, _verdict(found, use_case.kind), ahead, counted)
+
+
+def _verdict(found: Score, kind: Kind) -> str:
+    if found.baseline is None:
+        return "no last value to compare with yet"
+    ahead = found.beats_baseline(kind)
+    return "equals last value" if ahead is None else "better than last value" if ahead else "worse than last value"
+
+
+def _shown(value: float, use_case: UseCase) -> str:
+    return f"{value:.3f}" if use_case.kind == "class" else with_unit(value, use_case.unit)

@@ -1,0 +1,188 @@
+"""The one poll that all viewers share: it reads store and services while somebody looks, and hands every viewer the same snapshot."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from dashboard import queries
+from dashboard.peers import Peers
+from dashboard.plan import lines, pairs
+from dashboard.queries import Connection
+from dashboard.rows import Peer, Snapshot, StoreRows
+from dashboard.storelink import StoreLink
+from mliot.clock import Clock
+from mliot.errors import Transient
+from mliot.measurements import Measurement
+from mliot.usecase import UseCase
+
+Viewer = Callable[[Snapshot], None]
+
+EVERY_S = 1.0
+PEERS_EVERY_S = 3.0
+HISTORY_EVERY_S = 5.0
+SLOW_EVERY_S = 15.0
+LEAST_REST_S = 0.05
+
+
+@dataclass
+class Due:
+    """When something that is not read on every pass is read next, on the clock's monotonic seconds."""
+
+    every_s: float
+    at: float = 0.0
+
+    def now(self, clock: Clock) -> bool:
+        """True once in every ``every_s`` seconds."""
+        if clock.monotonic() < self.at:
+            return False
+        self.at = clock.monotonic() + self.every_s
+        return True
+
+
+class StoreReader:
+    """Reads the store in passes: what must be live on each, history and scores less often."""
+
+    def __init__(self, use_cases: Mapping[str, UseCase], measurements: Mapping[str, Measurement], clock: Clock) -> None:
+        self._use_cases = use_cases
+        self._measurements = measurements
+        self._clock = clock
+        self._history = Due(HISTORY_EVERY_S)
+        self._slow = Due(SLOW_EVERY_S)
+        self._rows = StoreRows()
+
+    async def read(self, store: Connection) -> StoreRows:
+        """Everything, of which the slower parts may be from an earlier pass."""
+        now_ms = self._clock.now_ms()
+        readings, places = await queries.readings(store)
+        shown = pairs(self._use_cases, readings, now_ms)
+        self._rows = replace(
+            self._rows,
+            readings=readings,
+            places=places,
+            newest=await queries.newest_answers(store, shown),
+            commands=await queries.commands(store, sorted({r.place_id for r in readings})),
+        )
+        if self._history.now(self._clock):
+            self._rows = replace(
+                self._rows,
+                history=await queries.history(store, shown),
+                points=await queries.points(store, lines(self._use_cases, self._measurements, readings, now_ms)),
+            )
+        if self._slow.now(self._clock):
+            self._rows = replace(
+                self._rows,
+                intervals=await queries.intervals(store),
+                refusals=await queries.refusals(store, now_ms),
+                champion_scored={name: await queries.scored(store, name, now_ms, shadow=False) for name in self._use_cases},
+                shadow_scored={name: await queries.scored(store, name, now_ms, shadow=True) for name in self._use_cases},
+            )
+        return self._rows
+
+    def forget_times(self) -> None:
+        """The next pass reads everything."""
+        self._history.at = self._slow.at = 0.0
+
+
+class Watch:
+    """Runs the polls and keeps the newest snapshot. Nothing is asked of anybody while nobody looks."""
+
+    def __init__(self, reader: StoreReader, link: StoreLink, peers: Peers, clock: Clock) -> None:
+        self._reader = reader
+        self._link = link
+        self._peers = peers
+        self._clock = clock
+        self._viewers: dict[str, Viewer] = {}
+        self._store_wanted = asyncio.Event()
+        self._peers_wanted = asyncio.Event()
+        self._read = asyncio.Event()
+        self._peers_slow = Due(SLOW_EVERY_S)
+        self.snapshot = Snapshot(clock.now_ms())
+
+    async def run(self) -> None:
+        """Polls until it is cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._while_wanted(self._store_wanted, self._read_store, EVERY_S))
+                group.create_task(self._while_wanted(self._peers_wanted, self._ask_peers, PEERS_EVERY_S))
+        finally:
+            await self._link.close()
+            await self._peers.close()
+
+    def watch(self, viewer_id: str, show: Viewer) -> None:
+        """``show`` gets every snapshot from now on, until :meth:`leave`."""
+        self._viewers[viewer_id] = show
+        self._want()
+
+    def leave(self, viewer_id: str) -> None:
+        """Ends it; the polls end by themselves after the last one has left."""
+        self._viewers.pop(viewer_id, None)
+
+    async def fresh(self, within_s: float) -> Snapshot:
+        """The newest snapshot while somebody looks, else that of the next pass.
+
+        Where the pass takes longer than ``within_s``, the last one, which tells its age.
+        """
+        if self._viewers and self.snapshot.read_ms:
+            return self.snapshot
+        self._read.clear()
+        self._want()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._read.wait(), within_s)
+        return self.snapshot
+
+    def _want(self) -> None:
+        self._store_wanted.set()
+        self._peers_wanted.set()
+
+    async def _while_wanted(self, wanted: asyncio.Event, act: Callable[[], Awaitable[None]], every_s: float) -> None:
+        """One pass for every time that it is ``wanted``, and one every ``every_s`` seconds as long as somebody looks."""
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            started = self._clock.monotonic()
+            await act()
+            self._publish()
+            if self._viewers:
+                wanted.set()
+            await asyncio.sleep(max(LEAST_REST_S, started + every_s - self._clock.monotonic()))
+
+    async def _read_store(self) -> None:
+        now = self._clock.now_ms
+        try:
+            rows = await self._link.lend(self._reader.read)
+            self.snapshot = replace(self.snapshot, now_ms=now(), store=rows, read_ms=now(), away="", away_since_ms=None)
+        except Transient as error:
+            self._reader.forget_times()
+            since_ms = self.snapshot.away_since_ms or now()
+            self.snapshot = replace(self.snapshot, now_ms=now(), away=str(error), away_since_ms=since_ms)
+        self._read.set()
+
+    async def _ask_peers(self) -> None:
+        services = await self._peers.services()
+        self.snapshot = replace(self.snapshot, services=services)
+        if not self._peers_slow.now(self._clock):
+            return
+        models, dagster = await asyncio.gather(self._peers.models(), self._peers.dagster_answers())
+        now_ms = self._clock.now_ms()
+        self.snapshot = replace(
+            self.snapshot,
+            models=models if models is not None else self.snapshot.models,
+            endpoint=_seen(self.snapshot.endpoint, models is not None, now_ms),
+            dagster=_seen(self.snapshot.dagster, dagster, now_ms),
+        )
+
+    def _publish(self) -> None:
+        for viewer_id, show in list(self._viewers.items()):
+            try:
+                show(self.snapshot)
+            except Exception:
+                # one viewer's page must not stop the others'; its own socket tells it when it is gone
+                structlog.get_logger().exception("a page could not be updated", viewer=viewer_id)
+                self.leave(viewer_id)
+
+
+def _seen(before: Peer | None, answers: bool, now_ms: int) -> Peer:
+    return before if before is not None and before.answers == answers else Peer(answers, now_ms)

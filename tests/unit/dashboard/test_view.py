@@ -1,0 +1,136 @@
+"""From rows to what the page says: places, models, services, commands, dead letters, problems."""
+
+from dataclasses import replace
+
+import pytest
+
+from dashboard.rows import NO_ANSWER, Answer, CommandRow, Health, Model, Peer, Point, Reading, Refusal, Scored, Snapshot, StoreRows
+from dashboard.view.models import model_views
+from dashboard.view.operations import MOST_REASONS, command_views, problems, refusals_view, service_views
+from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, overview
+from dashboard.view.places import Known, place_views
+from mliot.measurements import load_measurements
+from mliot.usecase import load_use_cases
+
+NOW = 1_764_000_030_000
+KNOWN = Known(load_use_cases(), load_measurements())
+READING_1 = Reading("iot_sensor_1", "room-1", NOW - 2000, "iot_sensor_1@1#a", {"humidity": 61, "temperature": 24.71, "zz_custom": 1.5})
+ANSWER = Answer("p1", "fan_speed", "room-1", "room-1", "v1", NOW - 30_000, NOW - 30_000, NOW - 25_000, 2, 0.93, None, None)
+COMMAND = CommandRow(
+    "room-1@1#a", "acked", "room-1-fan", "room-1", "fan_speed", "fan_speed", 2, NOW - 5000, NOW + 85_000, NOW, "", NOW - 4788
+)
+CHAMPION = Model("fan_speed", "champion", "v1", "f1", NOW - 1000, "random_forest(trees=100)")
+
+
+def test_a_place_shows_values_with_units_known_ones_first() -> None:
+    (place,) = place_views(StoreRows(readings=(READING_1,), intervals={"iot_sensor_1": 5000}), KNOWN, NOW)
+    (device,) = place.devices
+    assert [(v.name, v.text, v.unit) for v in device.values] == [
+        ("temperature", "24.7", "°C"),
+        ("humidity", "61", "%RH"),
+        ("zz custom", "1.50", ""),
+    ]
+    assert (device.stamp.at_ms, device.stamp.old_after_ms) == (NOW - 2000, 15_000)
+    assert device.trace == "/trace/iot_sensor_1%401%23a"
+
+
+def test_a_place_without_a_prediction_says_what_will_come_and_one_that_no_use_case_serves_says_nothing() -> None:
+    (place,) = place_views(StoreRows(readings=(READING_1,)), KNOWN, NOW)
+    assert place.answers[0].waits_for.startswith("no prediction yet")
+    (other,) = place_views(StoreRows(readings=(replace(READING_1, place_id="barn"),)), KNOWN, NOW)
+    assert other.answers == ()
+
+
+def test_a_prediction_has_unit_certainty_and_an_age_after_which_it_is_old() -> None:
+    (place,) = place_views(StoreRows(readings=(READING_1,), newest=(ANSWER,)), KNOWN, NOW)
+    (answer,) = place.answers
+    assert (answer.title, answer.text, answer.sure, answer.trace) == ("Fan speed", "level 2", "93% sure", "/trace/p1")
+    assert answer.stamp is not None
+    assert answer.stamp.old_after_ms == 150_000
+
+
+def test_charts_hold_the_labels_beside_predictions_and_the_reading_that_the_use_case_looks_at() -> None:
+    point = Point("place_1m:room-1@1", "room-1", "temperature_avg", NOW - 60_000, 24.5)
+    other = Point("place_1m:room-1@1", "room-1", "humidity_avg", NOW - 60_000, 60)
+    rows = StoreRows(readings=(READING_1,), history=(replace(ANSWER, label=1.0),), points=(point, other))
+    (place,) = place_views(rows, KNOWN, NOW)
+    reading, predicted = place.charts
+    assert (reading.title, len(reading.marks)) == ("temperature", 1)
+    assert (predicted.title, predicted.has_labels, predicted.marks[0].text) == ("Fan speed", True, "predicted level 2, label level 1")
+    assert (predicted.bottom, predicted.top) == ("level 0", "level 3")
+
+
+def test_views_do_not_change_with_time_alone_within_a_window() -> None:
+    rows = StoreRows(readings=(READING_1,), newest=(ANSWER,), history=(ANSWER,), commands=(COMMAND,))
+    snapshot = Snapshot(NOW, rows, NOW, services=(Health("bridge", "ok"),), models=())
+    assert overview(snapshot, KNOWN) == overview(replace(snapshot, now_ms=NOW + 1000, read_ms=NOW + 1000), KNOWN)
+
+
+def test_the_model_in_charge_has_its_score_beside_the_baseline_and_its_shadows_below() -> None:
+    rows = StoreRows(
+        champion_scored={"fan_speed": (Scored("v1", 1, 0, 1), Scored("v1", 2, 0, 2), Scored("v0", 3, 3, 0))},
+        shadow_scored={"fan_speed": (Scored("online-12", 0, 1, 1), Scored("online-11", 0, 1, 1))},
+    )
+    model = next(m for m in model_views(Snapshot(NOW, rows, models=(CHAMPION,)), KNOWN) if m.use_case == "fan_speed")
+    champion, shadow = model.scores
+    assert (model.version, model.feature_version) == ("v1", "f1")
+    assert (champion.value, champion.baseline, champion.ahead, champion.rows) == ("1.000", "0.000", True, "over the last 2 labelled rows")
+    assert (shadow.who, shadow.version, shadow.value, shadow.verdict) == ("in shadow", "online", "0.000", "worse than last value")
+
+
+@pytest.mark.parametrize(
+    ("models", "says"), [(None, "the endpoint has not answered"), ((), "no champion yet: Dagster trains the first one")]
+)
+def test_without_a_champion_it_says_what_will_come(models: tuple[Model, ...] | None, says: str) -> None:
+    assert all(says in view.waits_for for view in model_views(Snapshot(NOW, StoreRows(), models=models), KNOWN))
+
+
+def test_a_champion_without_labels_says_when_they_come() -> None:
+    view = next(m for m in model_views(Snapshot(NOW, StoreRows(), models=(CHAMPION,)), KNOWN) if m.version)
+    assert view.scores[0].waits_for == "no labelled row yet; a label comes 10 min after its window"
+
+
+def test_services_say_their_state_in_words_and_signs() -> None:
+    waiting = Health("store", "waiting", 1, 12.25, 1500, "PostgreSQL is away", NOW - 1000)
+    ok, away, absent, stuck = service_views(
+        (Health("bridge", "ok", 1, 0.4, 0), Health("online", NO_ANSWER), Health("fleet", NO_ANSWER), waiting)
+    )
+    assert (ok.state, ok.glyph, ok.rate, ok.lag) == ("ok", "✓", "0.400/s", "up to date")
+    assert (away.state, away.tone, absent.state, absent.tone) == ("no answer", "bad", "not running", "idle")
+    assert (stuck.lag, stuck.error) == ("1,500 behind", "PostgreSQL is away")
+    assert stuck.error_at is not None
+
+
+def test_a_command_shows_how_long_its_ack_took_and_an_overdue_one_says_so() -> None:
+    acked, overdue = command_views((COMMAND, replace(COMMAND, state="sent", acked_ms=None, expires_ms=NOW - 1)), KNOWN, NOW)
+    assert (acked.order, acked.state, acked.took) == ("fan speed level 2 → room-1-fan", "acked", "answered in 212 ms")
+    assert (overdue.took, overdue.reason) == ("", "its time is over and no ack came")
+
+
+def test_dead_letters_are_counted_and_the_rarest_reasons_only_counted() -> None:
+    many = tuple(Refusal("bridge", f"reason {at}", 100 - at, NOW, f"id{at}") for at in range(MOST_REASONS + 2))
+    view = refusals_view(many)
+    assert view.summary == f"{sum(r.letters for r in many):,} in the last 24 hours, 2 rarer reasons not listed"
+    assert len(view.reasons) == MOST_REASONS
+    assert refusals_view(()).summary == "none in the last 24 hours"
+
+
+def test_problems_name_the_store_first_with_the_time_of_the_last_data() -> None:
+    snapshot = Snapshot(NOW, StoreRows(), NOW - 5000, "PostgreSQL at h: refused", NOW - 4000, dagster=Peer(False, NOW),
+                        services=(Health("bridge", "waiting", last_error="Kafka is away"), Health("fleet", NO_ANSWER)))  # fmt: skip
+    texts = [problem.text for problem in problems(snapshot)]
+    assert texts == [
+        "The store is away (PostgreSQL at h: refused); what is shown was read at 2025-11-24 16:00:25.000 UTC",
+        "bridge is waiting: Kafka is away",
+        "No answer from Dagster",
+    ]
+
+
+def test_an_empty_page_tells_apart_what_is_not_read_yet_and_what_is_not_there_yet() -> None:
+    assert overview(Snapshot(NOW), KNOWN).places_note == READING
+    assert overview(Snapshot(NOW, away="away"), KNOWN).places_note == NOT_READ
+    empty = overview(Snapshot(NOW, StoreRows(), NOW), KNOWN)
+    assert (empty.places_note, empty.commands_note, empty.refusals.summary) == (NO_PLACES, NO_COMMANDS, "none in the last 24 hours")
+    assert (
+        overview(Snapshot(NOW, StoreRows(readings=(READING_1,), places=90), NOW), KNOWN).places_note == "The 1 heard of last, of 90 places."
+    )
