@@ -1,4 +1,4 @@
-"""What people read about the settings, made from the settings: ``python -m mliot.settings_docs`` writes ``docs/settings.md`` and ``.env.example``."""
+"""What people read about the settings: ``python -m mliot.settings_docs`` writes ``docs/settings.md`` and ``.env.example``."""
 
 import sys
 from pathlib import Path

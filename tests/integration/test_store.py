@@ -84,7 +84,7 @@ def test_a_server_that_was_killed_is_waited_for_and_written_to_again(dsn: str, p
     with PostgresStore(dsn) as store:
         save(store, [frame(1)], 0)
         postgres_server.kill()
-        with pytest.raises(Transient, match="PostgreSQL at 127.0.0.1"):
+        with pytest.raises(Transient, match=r"PostgreSQL at 127\.0\.0\.1"):
             save(store, [frame(2)], 1)
         postgres_server.start()
         deadline = Deadline.after(SystemClock(), 30)

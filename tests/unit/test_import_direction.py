@@ -61,6 +61,6 @@ own = [t.name for t in threading.enumerate() if t is not threading.main_thread()
 assert not own, own
 """
     packages = [package for package in PACKAGES if package not in ("mliot_dagster",)]
-    done = subprocess.run([sys.executable, "-c", script, *packages], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", script, *packages], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def environment(service: str) -> dict[str, str]:
 
 
 def test_compose_file_follows_the_compose_specification() -> None:
-    schema = json.loads(Path(__file__).with_name("compose-spec.json").read_text("utf-8"))
+    schema = json.loads((files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json").read_text("utf-8"))
     jsonschema.validate(COMPOSE, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(COMPOSE | {"services": {"mliot": {"comand": []}}}, schema)

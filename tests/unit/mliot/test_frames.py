@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -86,9 +87,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_each_refusal_says_why(case: str) -> None:
     message, reason = REFUSED[case]
-    with pytest.raises(Rejected, match=".*") as refusal:
+    with pytest.raises(Rejected, match=re.escape(reason)) as refusal:
         parse(message)
-    assert reason in str(refusal.value)
     assert len(str(refusal.value)) < 300
     assert str(refusal.value).isprintable()
 
@@ -125,8 +125,9 @@ def test_a_frame_without_a_place_stands_for_itself() -> None:
 def test_any_bytes_are_a_frame_or_a_reason(message: bytes) -> None:
     try:
         assert parse(message).payload
-    except Rejected as reason:
-        assert str(reason)
+    except Rejected as refusal:
+        reason = str(refusal)
+        assert reason
 
 
 json_values = st.recursive(
@@ -142,8 +143,9 @@ def test_any_object_is_a_frame_of_finite_numbers_or_a_reason(body: dict, stamp: 
     body.setdefault("id", "device-1")
     try:
         read = parse(json.dumps(body).encode("utf-8", "surrogatepass"))
-    except Rejected as reason:
-        assert str(reason)
+    except Rejected as refusal:
+        reason = str(refusal)
+        assert reason
     else:
         assert all(math.isfinite(number) for number in read.payload.values())
         assert NOW - 30 * DAY <= read.event_ms <= NOW + LATEST_AHEAD_MS

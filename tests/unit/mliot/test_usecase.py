@@ -49,7 +49,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, more: str, says: str) -> None:
 
 def test_a_name_stands_once(tmp_path: Path) -> None:
     write(tmp_path, "fan_speed")
-    with pytest.raises(DeclarationError, match="fan_speed.py: name: a use case named 'fan_speed' stands elsewhere"):
+    with pytest.raises(DeclarationError, match=r"fan_speed\.py: name: a use case named 'fan_speed' stands elsewhere"):
         load_use_cases(tmp_path)
 
 

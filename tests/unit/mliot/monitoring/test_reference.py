@@ -17,7 +17,8 @@ def use_case() -> UseCase:
 
 
 def table(use_case: UseCase, value: float) -> pa.Table:
-    return pa.table({**{name: [value, value + 1, value + 2] for name in use_case.columns}, "label": [1.0, None, 2.0], "key": ["a", "b", "c"]})
+    values = {name: [value, value + 1, value + 2] for name in use_case.columns}
+    return pa.table({**values, "label": [1.0, None, 2.0], "key": ["a", "b", "c"]})
 
 
 def test_labelled_rows_come_back_with_the_declared_columns(tmp_path: Path, use_case: UseCase) -> None:
