@@ -1,0 +1,131 @@
+"""A use case in service: drift of what it is fed, and its live score beside the baseline."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets import keys
+from mliot.clock import Clock
+from mliot.modelstore import ModelStore
+from mliot.monitoring.drift import ALARM_SHARE, DRIFTED_FROM, METHOD, Drift, TooFewRows, measure_drift
+from mliot.monitoring.livescore import LiveScore, live_scores, read_answered
+from mliot.monitoring.reference import read_reference
+from mliot.monitoring.served import newest_served
+from mliot.settings import Settings
+from mliot.usecase import UseCase
+from mliot.warehouse.access import open_warehouse
+
+NEWEST_ROWS = 5000
+KEPT_PAGES = 24
+"""Newest reports that are kept of each use case; one is 4 MB."""
+
+
+def monitoring(use_case: UseCase) -> Sequence[dg.AssetsDefinition]:
+    """Drift and live score of one use case."""
+    alarm = dg.AssetCheckSpec(
+        "has_not_drifted", asset=keys.drift(use_case.name), description=f"Less than {ALARM_SHARE:.0%} of the columns drifted."
+    )
+
+    @dg.asset(
+        key=keys.drift(use_case.name),
+        deps=[keys.raw("feature")],
+        group_name=use_case.name,
+        kinds={"evidently"},
+        check_specs=[alarm],
+        description=f"{use_case.title}: feature rows as served, beside those that the champion was trained on.",
+    )
+    def drift(
+        settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Clock], store: dg.ResourceParam[ModelStore]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        yield drift_result(use_case, alarm, settings, clock, store)
+
+    @dg.asset(
+        key=keys.live_score(use_case.name),
+        deps=[keys.STORE],
+        group_name=use_case.name,
+        kinds={"postgres"},
+        description=f"{use_case.title}: answers given in service, shadows included, beside what turned out to be true.",
+    )
+    def live_score(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
+        scores = live_scores(use_case, read_answered(settings, use_case.name))
+        leading = {"loss": scores[0].loss, "baseline_loss": scores[0].baseline_loss} if scores else {}
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": sum(score.rows for score in scores),
+                "scores": dg.MetadataValue.md(scores_table(use_case, scores) if scores else "no answer has its label yet"),
+                **{name: dg.MetadataValue.float(value) for name, value in leading.items()},
+            }
+        )
+
+    return [drift, live_score]
+
+
+def drift_result(
+    use_case: UseCase, alarm: dg.AssetCheckSpec, settings: Settings, clock: Clock, store: ModelStore
+) -> dg.MaterializeResult[None]:
+    """The newest served rows beside the champion's training rows; where there is nothing to compare yet, that is said instead."""
+    champion = store.aliases(use_case.name).champion
+    reference = read_reference(settings.reports_path, use_case.name, champion.version) if champion else None
+    if champion is None or reference is None:
+        return _nothing_to_compare(alarm, "no champion yet" if champion is None else f"training rows of {champion.version} were not kept")
+    with open_warehouse(settings) as con:
+        current = newest_served(con, use_case, NEWEST_ROWS)
+    page = (
+        settings.reports_path.resolve() / use_case.name / f"drift-{datetime.fromtimestamp(clock.now_ms() / 1000, UTC):%Y%m%d-%H%M%S}.html"
+    )
+    try:
+        found = measure_drift(reference, current, page)
+    except TooFewRows as reason:
+        return _nothing_to_compare(alarm, str(reason))
+    drop_old_pages(page.parent)
+    return dg.MaterializeResult(metadata=_drift_metadata(found, champion.version, page), check_results=[_drift_check(alarm, found)])
+
+
+def scores_table(use_case: UseCase, scores: Sequence[LiveScore]) -> str:
+    """Markdown: a line a model and role."""
+    unit = "1 - macro F1" if use_case.kind == "class" else f"mean absolute error, {use_case.unit}"
+    lines = [f"| model | role | answers | loss ({unit}) | baseline's |", "|---|---|---|---|---|"]
+    for score in scores:
+        role = "shadow" if score.shadow else "in charge"
+        lines.append(f"| {score.model_version} | {role} | {score.rows} | {score.loss:.4g} | {score.baseline_loss:.4g} |")
+    return "\n".join(lines)
+
+
+def drop_old_pages(folder: Path, kept: int = KEPT_PAGES) -> None:
+    """Deletes all but the newest ``kept`` reports in ``folder``; their names sort by time."""
+    for page in sorted(folder.glob("drift-*.html"))[:-kept]:
+        page.unlink()
+
+
+def _nothing_to_compare(alarm: dg.AssetCheckSpec, why: str) -> dg.MaterializeResult[None]:
+    check = dg.AssetCheckResult(passed=True, check_name=alarm.name, asset_key=alarm.asset_key, description=why)
+    return dg.MaterializeResult(metadata={"report": why}, check_results=[check])
+
+
+def _drift_check(alarm: dg.AssetCheckSpec, found: Drift) -> dg.AssetCheckResult:
+    moved = ", ".join((*found.drifted, *(f"{name} (silent)" for name in found.silent))) or "none"
+    return dg.AssetCheckResult(
+        passed=not found.alarming,
+        severity=dg.AssetCheckSeverity.WARN,
+        check_name=alarm.name,
+        asset_key=alarm.asset_key,
+        description=f"{found.share:.0%} of the columns drifted: {moved}",
+    )
+
+
+def _drift_metadata(found: Drift, version: str, page: Path) -> dict[str, Any]:
+    lines = [f"| column | {METHOD} distance | |", "|---|---|---|"]
+    for name, distance in sorted(found.distances.items(), key=lambda each: -each[1]):
+        lines.append(f"| {name} | {distance:.3f} | {'drifted' if distance >= DRIFTED_FROM else ''} |")
+    lines += [f"| {name} | | silent |" for name in found.silent]
+    return {
+        "report": dg.MetadataValue.url(page.as_uri()),
+        "champion": version,
+        "share_drifted": dg.MetadataValue.float(found.share),
+        "reference_rows": found.reference_rows,
+        "served_rows": found.current_rows,
+        "columns": dg.MetadataValue.md("\n".join(lines)),
+    }

@@ -1,0 +1,51 @@
+"""A use case, a store and candidates in it, without training anything."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets import keys
+from assets.training import COMPARED_WITH, NO_CHAMPION, VERSION
+from mliot.gate import Evidence
+from mliot.modelstore import ModelStore
+from mliot.usecase import Gate, Label, Linear, UseCase
+
+MakeCandidate = Callable[..., str]
+
+
+@pytest.fixture
+def use_case() -> UseCase:
+    return UseCase(
+        name="pump",
+        title="Pump",
+        kind="number",
+        unit="L/s",
+        features="features_place_1m",
+        columns=("water_flow_avg",),
+        label=Label(measurement="water_flow"),
+        candidates=(Linear(),),
+        gate=Gate(least_rows=10),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models")
+
+
+@pytest.fixture
+def make_candidate(use_case: UseCase, store: ModelStore, save_constant_model: Callable[..., str]) -> MakeCandidate:
+    """Stores a candidate with that loss beside a baseline of 1.0 and says so to Dagster, as the asset would."""
+    made = iter(range(1_764_000_000_000, 1_765_000_000_000, 1000))
+
+    def make(instance: dg.DagsterInstance, loss: float, **changes: object) -> str:
+        champion = store.aliases(use_case.name).champion
+        evidence = {"rows": 100, "loss": loss, "baseline_loss": 1.0, "champion_loss": None, "parity": 0.0, "p99_ms": 0.1, "size_mb": 0.1}
+        version = save_constant_model(store, use_case, loss, created_ms=next(made), evidence=Evidence(**{**evidence, **changes}))
+        metadata = {VERSION: version, COMPARED_WITH: champion.version if champion else NO_CHAMPION}
+        instance.report_runless_asset_event(dg.AssetMaterialization(keys.candidate(use_case.name), metadata=metadata))
+        return version
+
+    return make

@@ -1,0 +1,141 @@
+"""The alias moves for what the gate lets through, and for nothing else."""
+
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+import pytest
+
+from assets import keys
+from assets.promotion import promotion
+from assets.validation import judgement, validation
+from mliot.modelstore import ModelStore
+from mliot.usecase import UseCase
+
+MakeCandidate = Callable[..., str]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def promote(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase) -> dg.ExecuteInProcessResult:
+    """The check on a candidate that stands already, and the champion behind it."""
+    definitions = dg.Definitions(
+        assets=[dg.AssetSpec(keys.candidate(use_case.name)), promotion(use_case)],
+        asset_checks=[validation(use_case)],
+        resources={"store": store},
+        jobs=[dg.define_asset_job("promote", dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks())],
+    )
+    return definitions.resolve_job_def("promote").execute_in_process(instance=instance, raise_on_error=False)
+
+
+def only_champion(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase) -> dg.ExecuteInProcessResult:
+    return dg.materialize([promotion(use_case)], instance=instance, resources={"store": store}, raise_on_error=False)
+
+
+def in_charge(store: ModelStore, use_case: UseCase) -> str | None:
+    champion = store.aliases(use_case.name).champion
+    return champion.version if champion else None
+
+
+def test_the_first_candidate_that_beats_the_baseline_takes_charge(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
+) -> None:
+    version = make_candidate(instance, loss=0.5)
+    result = promote(instance, store, use_case)
+    assert result.success
+    assert in_charge(store, use_case) == version
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.passed
+    assert "over_baseline: 0.5, at least 0.02: passed" in str(evaluation.metadata["reasons"].value)
+    (move,) = store.history(use_case.name)
+    assert (move.who, move.was, move.now) == ("gate", None, version)
+    assert "over_baseline" in move.why
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loss": 0.99}, "over_baseline"),
+        ({"loss": 0.5, "champion_loss": 0.4}, "over_champion"),
+        ({"loss": 0.5, "parity": 0.1}, "onnx_parity"),
+        ({"loss": 0.5, "failed_tests": ("training_pump_filled",)}, "data_tests_failed"),
+        ({"loss": 0.5, "rows": 3}, "holdout_rows"),
+    ],
+)
+def test_a_refused_candidate_fails_the_check_and_the_champion_stays(
+    instance: dg.DagsterInstance,
+    store: ModelStore,
+    use_case: UseCase,
+    make_candidate: MakeCandidate,
+    changes: dict[str, object],
+    reason: str,
+) -> None:
+    first = make_candidate(instance, loss=0.6)
+    assert promote(instance, store, use_case).success
+    make_candidate(instance, **changes)
+    result = promote(instance, store, use_case)
+    assert not result.success
+    assert in_charge(store, use_case) == first
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert evaluation.blocking
+    assert str(evaluation.description).startswith(f"refused: {reason}")
+    assert not result.get_asset_materialization_events()
+
+
+def test_the_champion_alone_cannot_be_moved_past_the_gate(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
+) -> None:
+    make_candidate(instance, loss=0.99)
+    assert not only_champion(instance, store, use_case).success
+    assert in_charge(store, use_case) is None
+
+
+def test_a_candidate_compared_with_a_former_champion_is_refused(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
+) -> None:
+    first = make_candidate(instance, loss=0.5)
+    second = make_candidate(instance, loss=0.4)
+    store.move(use_case.name, "champion", first, who="somebody", why="meanwhile")
+    found = judgement(instance, store, use_case)
+    assert found.candidate.version == second
+    assert not found.passed
+    assert found.reasons[0] == f"compared with no champion yet, but the champion is {first}: train again"
+
+
+def test_a_candidate_in_charge_already_moves_nothing(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
+) -> None:
+    make_candidate(instance, loss=0.5)
+    assert only_champion(instance, store, use_case).success
+    assert only_champion(instance, store, use_case).success
+    assert len(store.history(use_case.name)) == 1
+
+
+def test_without_a_candidate_the_champion_says_what_to_do_first(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase) -> None:
+    with pytest.raises(dg.Failure, match="materialize pump/candidate first"):
+        judgement(instance, store, use_case)
+
+
+def test_the_alias_follows_a_candidate_by_itself_only_if_the_check_on_it_passed(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
+) -> None:
+    definitions = dg.Definitions(
+        assets=[dg.AssetSpec(keys.candidate(use_case.name)), promotion(use_case)],
+        asset_checks=[validation(use_case)],
+        resources={"store": store},
+        jobs=[dg.define_asset_job("check", dg.AssetSelection.all_asset_checks())],
+    )
+    asked, cursor = [], None
+    for loss in (0.99, 0.5):
+        make_candidate(instance, loss=loss)
+        definitions.resolve_job_def("check").execute_in_process(instance=instance, raise_on_error=False)
+        found = dg.evaluate_automation_conditions(
+            definitions, instance, asset_selection=dg.AssetSelection.assets(keys.champion(use_case.name)), cursor=cursor
+        )
+        cursor = found.cursor
+        asked.append(found.total_requested)
+    assert asked == [0, 1]

@@ -1,0 +1,60 @@
+"""What the candidate's page shows, and which data tests hold it back."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from assets import keys
+from assets.figures import as_markdown, judged_figure
+from assets.training import candidates_table, failed_tests
+from mliot.gate import Evidence
+from mliot.modelstore import ModelStore
+from mliot.training.train import Candidate, Judged, Tried
+from mliot.usecase import UseCase
+
+
+def judged(use_case: UseCase, rows: int = 40) -> Judged:
+    labels = np.arange(rows, dtype=float) % 4
+    return Judged([1_764_000_000_000 + 60_000 * row for row in range(rows)], labels, np.roll(labels, 1), np.zeros(rows), None)
+
+
+def test_the_table_shows_every_estimator_and_the_chosen_one_beside_baseline_and_champion(
+    use_case: UseCase, store: ModelStore, save_constant_model: Callable[..., str]
+) -> None:
+    evidence = Evidence(rows=40, loss=0.5, baseline_loss=0.75, champion_loss=0.625, parity=0, p99_ms=1, size_mb=1)
+    version = save_constant_model(store, use_case, 1.0, evidence=evidence, estimator="forest")
+    card = store.get(use_case.name, version).card
+    made = Candidate(card, b"", judged(use_case), (Tried("linear", 0.7, ()), Tried("forest", 0.4, ())), ())
+    assert candidates_table(use_case, made).splitlines() == [
+        "| who | rows | loss (mean absolute error, L/s) |",
+        "|---|---|---|",
+        "| forest **chosen** | calibration | 0.4 |",
+        "| linear | calibration | 0.7 |",
+        "| candidate | holdout | 0.5 |",
+        "| baseline | holdout | 0.75 |",
+        "| champion | holdout | 0.625 |",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["number", "class"])
+def test_answers_are_drawn_for_either_kind(use_case: UseCase, kind: str) -> None:
+    drawn = use_case.model_copy(update={"kind": kind, "classes": (0, 1, 2, 3) if kind == "class" else ()})
+    markdown = as_markdown(judged_figure(drawn, judged(drawn)), "answers")
+    assert markdown.startswith("![answers](data:image/png;base64,iVBORw0KGgo")
+    assert len(markdown) < 60_000
+
+
+def test_only_tests_that_failed_for_sure_hold_a_candidate_back() -> None:
+    asset = keys.training_set("pump")
+    tests = [dg.AssetCheckKey(asset, name) for name in ("filled", "finite", "odd", "never_ran")]
+    with dg.DagsterInstance.ephemeral() as instance:
+        for name, passed, severity in (
+            ("filled", False, dg.AssetCheckSeverity.ERROR),
+            ("finite", True, dg.AssetCheckSeverity.ERROR),
+            ("odd", False, dg.AssetCheckSeverity.WARN),
+        ):
+            check = dg.AssetCheckEvaluation(asset_key=asset, check_name=name, passed=passed, metadata={}, severity=severity)
+            instance.report_runless_asset_event(check)
+        assert failed_tests(instance, tests) == ["filled"]
