@@ -35,6 +35,7 @@ def instance(settings: Settings) -> str:
             "concurrency": {"runs": {"max_concurrent_runs": 2}, "pools": {"default_limit": 1}},
             "run_monitoring": {"enabled": True},
             "telemetry": {"enabled": False},
+            "nux": {"enabled": False},
         },
         sort_keys=False,
     )
@@ -64,7 +65,8 @@ def workspace_path(settings: Settings) -> Path:
 
 def code_server(settings: Settings) -> tuple[str, ...]:
     where = ("-h", HOST, "-p", str(settings.dagster_code_port))
-    return (sys.executable, "-m", "dagster", "code-server", "start", "-m", DEFINITIONS, *where)
+    # `dagster code-server` would be a second process that loads everything again, for a reload button
+    return (sys.executable, "-m", "dagster", "api", "grpc", "-m", DEFINITIONS, *where)
 
 
 def web_server(settings: Settings) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence, Set
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
 
 import psutil
@@ -16,7 +17,7 @@ from mliot.settings import Settings
 from mliot.stack import jars, postgres, supervise
 from mliot.stack.health import Health
 from mliot.stack.logfiles import last_lines
-from mliot.stack.plan import Part, choose, plan, waves
+from mliot.stack.plan import Part, choose, plan, startable
 from mliot.stack.ports import require_free
 from mliot.stack.processes import end, of_stack
 from mliot.stack.supervise import log_path
@@ -55,11 +56,7 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
             part.prepare(settings)
         if supervisor is None:
             supervisor = _start_supervisor(settings, parts)
-        for wave in waves(chosen):
-            for part in wave:
-                if part in starting:
-                    supervisor.start(part)
-            _wait_for(settings, wave, report)
+        _start_each(settings, supervisor, chosen, {part.name for part in starting}, report)
     except BaseException:
         if begun:
             down(settings)
@@ -119,14 +116,25 @@ def _start_supervisor(settings: Settings, parts: tuple[Part, ...]) -> supervise.
     return supervisor
 
 
-def _wait_for(settings: Settings, wave: list[Part], report: Report) -> None:
-    """Wait side by side; the first failure, and Ctrl-C, call the others off."""
+def _start_each(settings: Settings, supervisor: supervise.Supervisor, parts: Sequence[Part], starting: Set[str], report: Report) -> None:
+    """Start each part as soon as what it needs is well; the first failure, and Ctrl-C, call the others off."""
     off = threading.Event()
-    with ThreadPoolExecutor(len(wave)) as pool:
-        waits = {pool.submit(until_well, settings, part, off): part for part in wave}
+    left, well = list(parts), set[str]()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        waits: dict[Future[Health], Part] = {}
         try:
-            for wait in as_completed(waits):
-                report(waits[wait], wait.result())
+            while len(well) < len(parts):
+                for part in startable((one for one in parts if one.name not in well), well):
+                    if part not in left:
+                        continue
+                    left.remove(part)
+                    if part.name in starting:
+                        supervisor.start(part)
+                    waits[pool.submit(until_well, settings, part, off)] = part
+                for wait in wait_for(waits, return_when=FIRST_COMPLETED).done:
+                    part = waits.pop(wait)
+                    report(part, wait.result())
+                    well.add(part.name)
         finally:
             off.set()
 

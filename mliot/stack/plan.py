@@ -1,7 +1,7 @@
 """The parts of the local stack, declared: what each runs, needs, listens on and answers. Nothing here starts anything."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -73,16 +73,11 @@ def choose(parts: tuple[Part, ...], names: Iterable[str]) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.name in wanted)
 
 
-def waves(parts: tuple[Part, ...]) -> list[list[Part]]:
-    """``parts`` in groups that may start together: each needs only parts of earlier groups (or parts that are not among ``parts``)."""
-    left, groups = list(parts), []
-    while left:
-        names = {part.name for part in left}
-        wave = [part for part in left if not names & set(part.needs)]
-        assert wave, f"parts need each other: {names}"
-        groups.append(wave)
-        left = [part for part in left if part not in wave]
-    return groups
+def startable(left: Iterable[Part], well: Set[str]) -> list[Part]:
+    """Those of ``left`` that wait for nothing: each thing they need is in ``well`` (or is no part that is to be started)."""
+    waiting = list(left)
+    awaited = {part.name for part in waiting}
+    return [part for part in waiting if not (set(part.needs) & awaited) - well]
 
 
 def _servers(settings: Settings) -> tuple[Part, ...]:
@@ -206,7 +201,7 @@ def _dagster(settings: Settings) -> tuple[Part, ...]:
             "Dagster's schedules and sensors",
             dagster.daemon(settings),
             health.dagster_daemon,
-            needs=("postgres", "dagster-code", "dagster-web"),
+            needs=("postgres", "dagster-code"),
             environment=dagster.environment,
         ),
     )

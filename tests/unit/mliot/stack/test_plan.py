@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mliot.errors import UserError
 from mliot.services import SERVICES
 from mliot.settings import Settings
-from mliot.stack.plan import Part, choose, plan, waves
+from mliot.stack.plan import Part, choose, plan, startable
 
 
 def settings(**changes: object) -> Settings:
@@ -57,14 +57,19 @@ def test_chosen_parts_bring_what_they_need_in_the_plans_order_and_nothing_else(n
 
 
 @given(st.lists(st.sampled_from(PARTS), unique=True))
-def test_waves_hold_each_part_once_and_after_what_it_needs(parts: list[Part]) -> None:
-    groups = waves(tuple(parts))
-    assert Counter(part.name for wave in groups for part in wave) == Counter(part.name for part in parts)
-    started: set[str] = set()
-    for wave in groups:
-        for part in wave:
-            assert set(part.needs) & {one.name for one in parts} <= started
-        started |= {part.name for part in wave}
+def test_every_part_becomes_startable_and_none_before_what_it_needs(parts: list[Part]) -> None:
+    chosen = {part.name for part in parts}
+    well: set[str] = set()
+    while well != chosen:
+        ready = [part for part in startable((part for part in parts if part.name not in well), well)]
+        assert ready, chosen - well
+        assert all(set(part.needs) & chosen <= well for part in ready)
+        well.add(ready[0].name)
+
+
+def test_a_part_does_not_wait_for_what_it_does_not_need() -> None:
+    well = {"artemis", "kafka", "postgres", "bridge"}
+    assert "fleet" in {part.name for part in startable((part for part in PARTS if part.name not in well), well)}
 
 
 @pytest.mark.parametrize(
