@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )  # what define_asset_job returns has no public name
 
 REFRESH, MONITOR = "refresh", "monitor"
-WATCH_EVERY_S, NEW_DATA_EVERY_S, PROMOTE_EVERY_S = 60, 15, 60
+WATCH_EVERY_S, NEW_DATA_EVERY_S, PROMOTE_EVERY_S = 60, 8, 60
 MONITOR_CRON = "47 * * * *"
 WAITING_OR_RUNNING = [
     dg.DagsterRunStatus.QUEUED,

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from mliot.errors import DeclarationError
 from mliot.featuremodels import (
     RAW_COLUMNS,
     RAW_FRAME,
@@ -55,6 +56,10 @@ class OpenWindows:
     def __init__(self, models: FeatureModels, emitted_ms: Mapping[int, int]) -> None:
         self._models = models
         self._longest = max(model.window_ms for model in models.windows)
+        self._shortest = min(model.window_ms for model in models.windows)
+        for model in models.windows:
+            if model.window_ms % self._shortest:
+                raise DeclarationError(f"dbt model {model.name}: window_s must be a multiple of the shortest, {self._shortest // 1000} s")
         self._by_frame = tuple(model for model in models.features if not model.window_ms)
         self._con = duckdb.connect(config={"threads": 1, "preserve_insertion_order": False})
         create_stream_schema(self._con, models)
@@ -117,6 +122,7 @@ class OpenWindows:
     def close(self, watermark_ms: int, by: Mover, now_ms: int) -> Closed:
         """Every window whose end the watermark has reached and that was not emitted yet, with its feature rows."""
         closed = Closed()
+        watermark_ms -= watermark_ms % self._shortest  # windows end there and nowhere else: in between nothing closes or becomes late
         if all(ms >= watermark_ms for ms in self._emitted.values()):
             return closed
         for model in self._models.windows:
@@ -143,10 +149,6 @@ class OpenWindows:
     @property
     def emitted_ms(self) -> Mapping[int, int]:
         return self._emitted
-
-    @property
-    def _shortest(self) -> int:
-        return min(model.window_ms for model in self._models.windows)
 
     def _forget(self, watermark_ms: int) -> None:
         self._emitted = {partition: max(ms, watermark_ms) for partition, ms in self._emitted.items()}
