@@ -62,7 +62,11 @@ class Label(Declaration):
 
 
 class RandomForest(Declaration):
-    """Bagged trees (Breiman 2001), scikit-learn's RandomForestClassifier or -Regressor."""
+    """Bagged trees (Breiman 2001), scikit-learn's RandomForestClassifier or -Regressor.
+
+    For numbers each tree splits by and answers with medians: least absolute deviations (Breiman, Friedman, Olshen and Stone 1984, chapter
+    8). The forest answers with the trees' mean, so a burst that fills leaves of its own still shows, more than in the other two.
+    """
 
     kind: Literal["random_forest"] = "random_forest"
     trees: Annotated[int, Field(ge=1, le=2000)] = 100
@@ -71,7 +75,10 @@ class RandomForest(Declaration):
 
 
 class HistGradientBoosting(Declaration):
-    """Histogram gradient boosting, scikit-learn's HistGradientBoostingClassifier or -Regressor."""
+    """Histogram gradient boosting, scikit-learn's HistGradientBoostingClassifier or -Regressor.
+
+    For numbers on absolute errors (Friedman 2001, "LAD_TreeBoost"), whose best answer is the median (Koenker and Bassett 1978).
+    """
 
     kind: Literal["hist_gradient_boosting"] = "hist_gradient_boosting"
     iterations: Annotated[int, Field(ge=1, le=5000)] = 200
@@ -80,7 +87,10 @@ class HistGradientBoosting(Declaration):
 
 
 class Linear(Declaration):
-    """Scaled linear model: logistic regression for classes, ridge regression for numbers."""
+    """Scaled linear model: logistic regression for classes, Huber's robust regression (Huber 1964, 1981) for numbers.
+
+    ``penalty`` weighs the squares of the coefficients; for numbers the label is scaled too, so it is the same in every unit.
+    """
 
     kind: Literal["linear"] = "linear"
     penalty: Annotated[float, Field(gt=0)] = 1.0
@@ -118,7 +128,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class UseCase(Declaration):
-    """One use case, whole. ``features`` is a dbt feature model, ``columns`` those of its columns that the model sees."""
+    """One use case, whole. ``features`` is a dbt feature model, ``columns`` those of its columns that the model sees.
+
+    ``relative_to`` is for numbers only: models learn the label minus this one of ``columns``, and the ONNX file adds it back. It suits a
+    label that stays near its newest reading, which should then be that reading, in the label's unit.
+    """
 
     name: Name
     title: str
@@ -127,6 +141,7 @@ class UseCase(Declaration):
     features: str
     columns: tuple[str, ...] = Field(min_length=1)
     label: Label
+    relative_to: str | None = None
     classes: tuple[int, ...] = ()
     candidates: tuple[Estimator, ...] = Field(min_length=1)
     gate: Gate = Gate()
@@ -143,6 +158,10 @@ class UseCase(Declaration):
             raise ValueError("kind 'number' has no classes")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("columns holds a name twice")
+        if self.relative_to is not None and self.kind != "number":
+            raise ValueError("relative_to is for kind 'number' only: a class is not a sum")
+        if self.relative_to is not None and self.relative_to not in self.columns:
+            raise ValueError(f"relative_to {self.relative_to!r} is not among columns: {', '.join(self.columns)}")
         re.compile(self.places)
         return self
 

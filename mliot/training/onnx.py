@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from onnx import ModelProto, helper, numpy_helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common._registration import get_converter, get_shape_calculator
 from skl2onnx.common.data_types import FloatTensorType
@@ -13,31 +14,39 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline
 
 from mliot.scoring import INPUT, Matrix, Scorer
+from mliot.training.change import Change
 from mliot.training.estimators import Kind
+from mliot.training.huber import StandardHuber
 
 TIE = 1e-5
 """Probabilities this close are a tie: sums of many trees in single precision may break it the other way."""
+_LINEAR = "SklearnLinearRegressor"
 _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 
 
-def convert(pipeline: Pipeline, kind: Kind, columns: Sequence[str]) -> bytes:
+def convert(pipeline: Pipeline | Change, kind: Kind, columns: Sequence[str]) -> bytes:
     """The ONNX model of ``pipeline``: input ``features`` (float, any number of rows, the columns in this order), NaN where missing.
 
     Its metadata property ``columns`` holds their names. A class model answers labels and a matrix of probabilities.
     """
     model = convert_sklearn(
-        pipeline,
+        pipeline.pipeline if isinstance(pipeline, Change) else pipeline,
         name="mliot",  # else a random one: the same model would have another digest each time
         initial_types=[(INPUT, FloatTensorType([None, len(columns)]))],
         options={"zipmap": False} if kind == "class" else None,
-        custom_conversion_functions={boosting: _boosting_converter(boosting) for boosting in _BOOSTING},
-        custom_shape_calculators={boosting: get_shape_calculator(_name(boosting)) for boosting in _BOOSTING},
+        custom_conversion_functions={StandardHuber: get_converter(_LINEAR), **{one: _boosting_converter(one) for one in _BOOSTING}},
+        custom_shape_calculators={
+            StandardHuber: get_shape_calculator(_LINEAR),
+            **{one: get_shape_calculator(_name(one)) for one in _BOOSTING},
+        },
     )
+    if isinstance(pipeline, Change):
+        _add_back(model, pipeline)
     model.metadata_props.add(key="columns", value="\n".join(columns))
     return bytes(model.SerializeToString())
 
 
-def parity(pipeline: Pipeline, scorer: Scorer, kind: Kind, values: Matrix) -> float:
+def parity(pipeline: Pipeline | Change, scorer: Scorer, kind: Kind, values: Matrix) -> float:
     """How far ONNX and native answers to ``values`` differ; 0 is not at all.
 
     Classes: the share of rows whose class differs, where the native model prefers its own by more than single precision can tell.
@@ -45,6 +54,7 @@ def parity(pipeline: Pipeline, scorer: Scorer, kind: Kind, values: Matrix) -> fl
     """
     answers = scorer.score(values).values
     if kind == "class":
+        assert not isinstance(pipeline, Change)  # declared for numbers only
         probabilities = pipeline.predict_proba(values)
         answered = probabilities[np.arange(len(values)), np.searchsorted(pipeline.classes_, answers)]
         return float(np.mean(probabilities.max(axis=1) - answered > TIE))
@@ -62,6 +72,24 @@ def p99_ms(scorer: Scorer, values: Matrix, calls: int = 500) -> float:
         scorer.score(row)
         took[max(call, 0)] = perf_counter() - began
     return float(np.quantile(took, 0.99) * 1000)
+
+
+def _add_back(model: ModelProto, change: Change) -> None:
+    """Adds the column that the answers are relative to, its typical value where it is missing, behind ``model``'s only output."""
+    graph = model.graph
+    (output,) = graph.output
+    learnt, output.name = output.name, "answer"
+    graph.initializer.extend(
+        [numpy_helper.from_array(np.array([change.column]), "column"), numpy_helper.from_array(np.array([change.typical]), "typical")]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("Gather", [INPUT, "column"], ["level_read"], axis=1),
+            helper.make_node("IsNaN", ["level_read"], ["level_missing"]),
+            helper.make_node("Where", ["level_missing", "typical", "level_read"], ["level"]),
+            helper.make_node("Add", [learnt, "level"], [output.name]),
+        ]
+    )
 
 
 class _PlainIntegers:

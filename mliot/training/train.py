@@ -108,14 +108,15 @@ def train(
 
 
 def _choose(use_case: UseCase, split: Split) -> tuple[list[Fitted], tuple[Tried, ...]]:
-    fitted = [fit(estimator, use_case.kind, split.fit) for estimator in use_case.candidates]
+    reference = use_case.columns.index(use_case.relative_to) if use_case.relative_to else None
+    fitted = [fit(estimator, use_case.kind, split.fit, relative_to=reference) for estimator in use_case.candidates]
     tried = tuple(_try(use_case, *pair, split.calibration) for pair in zip(use_case.candidates, fitted, strict=True))
     return fitted, tried
 
 
 def _try(use_case: UseCase, estimator: Estimator, fitted: Fitted, calibration: Rows) -> Tried:
     answers = np.asarray(fitted.pipeline.predict(calibration.values), dtype=np.float64)
-    return Tried(described(estimator), evaluate.loss(use_case.kind, calibration.labels, answers), fitted.warned)
+    return Tried(described(estimator, use_case.relative_to), evaluate.loss(use_case.kind, calibration.labels, answers), fitted.warned)
 
 
 def _judge_alike(use_case: UseCase, holdout: Rows, scorer: Scorer, champion: StoredModel | None) -> tuple[Judged, tuple[str, ...]]:

@@ -22,6 +22,7 @@ WATER_FLOW = UseCase(
         "weekday",
     ),
     label=Label(measurement="water_flow", statistic="avg", horizon=timedelta(hours=1)),
+    relative_to="water_flow_avg",
     candidates=(RandomForest(trees=200), HistGradientBoosting(iterations=150, rate=0.05), Linear()),
     gate=Gate(over_baseline=0.02),
     places=r"water-.*",

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mliot.errors import DeclarationError
-from mliot.usecase import load_use_cases
+from mliot.usecase import UseCase, load_use_cases
 
 GOOD = """
 from mliot.usecase import Label, Linear, UseCase
@@ -34,6 +35,7 @@ def test_the_built_in_ones_and_a_folder_of_ones_own(tmp_path: Path) -> None:
         (", holdout=2", "holdout: Input should be less than 0.9"),
         (", gate={'over_base': 1}", "gate.over_base: Extra inputs"),
         (", classes=(0, 1)", "kind 'number' has no classes"),
+        (", relative_to='humidity_avg'", "relative_to 'humidity_avg' is not among columns: temperature_avg"),
         (", places='['", "unterminated character set"),
         (", unit=undefined", "NameError"),
     ],
@@ -45,6 +47,12 @@ def test_a_mistake_is_one_line(tmp_path: Path, more: str, says: str) -> None:
     assert str(path) in str(refusal.value)
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_only_a_number_is_relative_to_a_column() -> None:
+    fan = load_use_cases()["fan_speed"]
+    with pytest.raises(ValidationError, match="relative_to is for kind 'number' only"):
+        UseCase.model_validate({**fan.model_dump(), "relative_to": fan.columns[0]})
 
 
 def test_a_name_stands_once(tmp_path: Path) -> None:

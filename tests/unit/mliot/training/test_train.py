@@ -42,6 +42,12 @@ def test_a_number_candidate_has_an_interval_that_covers(make_table) -> None:
     assert candidate.card.metrics.keys() == {"mae", "baseline_mae"}
 
 
+def test_the_card_tells_what_the_answers_are_relative_to(make_table) -> None:
+    table = make_table(FLOW, 300)
+    assert trained(FLOW, table).card.estimator.endswith(") on the change from water_flow_avg")
+    assert trained(FLOW.model_copy(update={"relative_to": None}), table).card.estimator.endswith(")")
+
+
 def test_the_model_in_the_candidate_gave_the_judged_answers(make_table) -> None:
     candidate = trained(FLOW, make_table(FLOW, 400, missing=0))
     scorer = Scorer(candidate.onnx, kind="number", columns=len(FLOW.columns))
