@@ -71,23 +71,34 @@ class _Linear:
 
 
 class _Number(_Linear):
-    """Least squares by stochastic gradient descent on the standardised label, gradients clipped against outliers."""
+    """Least squares by stochastic gradient descent on the standardised label, gradients clipped against outliers.
+
+    Where the use case says ``relative_to``, the change from that column is learnt; a row without it is passed over.
+    """
 
     def __init__(self, use_case: UseCase) -> None:
         super().__init__(use_case)
         self._model = linear_model.LinearRegression(optimizer=optim.SGD(0.02), l2=1e-4, clip_gradient=10.0)
         self._label = preprocessing.StandardScaler()
+        self._relative_to = use_case.relative_to
 
     def learn(self, values: Mapping[str, float], label: float) -> None:
-        self._label.learn_one({"y": label})
-        self._model.learn_one(self._absorb(values), self._label.transform_one({"y": label})["y"])
+        level = self._level(values)
+        if level is None:
+            return
+        self._label.learn_one({"y": label - level})
+        self._model.learn_one(self._absorb(values), self._label.transform_one({"y": label - level})["y"])
 
     def predict(self, values: Mapping[str, float]) -> Answer | None:
-        if self._learnt < LEAST_LEARNT:
+        level = self._level(values)
+        if level is None or self._learnt < LEAST_LEARNT:
             return None
         scaled = self._model.predict_one(self._scaled(values))
-        value = self._label.means["y"] + float(scaled) * self._label.vars["y"] ** 0.5
+        value = level + self._label.means["y"] + float(scaled) * self._label.vars["y"] ** 0.5
         return (value, None) if isfinite(value) else None
+
+    def _level(self, values: Mapping[str, float]) -> float | None:
+        return values.get(self._relative_to) if self._relative_to else 0.0
 
     def state(self) -> dict[str, Any]:
         label = self._label

@@ -120,7 +120,16 @@ def test_its_state_is_json_and_whole(use_case) -> None:
     for learn in (learner, twin):
         learn.learn(probe, 2.0)
     assert twin.predict(probe) == learner.predict(probe)
-    assert twin.version == learner.version == "online-201"
+    assert twin.version == learner.version != "online-0"
+
+
+def test_it_learns_the_change_where_the_use_case_says_so() -> None:
+    """A level that wanders far from where it began: the change is always 2."""
+    learner = learner_for(FLOW)
+    for n in range(300):
+        learner.learn({"water_flow_avg": 10.0 * n, "hour_sin": 0.5}, 10.0 * n + 2)
+    assert learner.predict({"water_flow_avg": 50_000.0})[0] == pytest.approx(50_002, abs=1)
+    assert learner.predict({"hour_sin": 0.5}) is None
 
 
 def test_it_says_nothing_before_it_has_seen_a_few_labels() -> None:
