@@ -61,7 +61,7 @@ def test_every_part_becomes_startable_and_none_before_what_it_needs(parts: list[
     chosen = {part.name for part in parts}
     well: set[str] = set()
     while well != chosen:
-        ready = [part for part in startable((part for part in parts if part.name not in well), well)]
+        ready = startable((part for part in parts if part.name not in well), well)
         assert ready, chosen - well
         assert all(set(part.needs) & chosen <= well for part in ready)
         well.add(ready[0].name)
