@@ -14,14 +14,11 @@ from mliot.frames import parse_frame
 from mliot.lorawan import decode_uplink
 from mliot.measurements import Measurement, load_measurements
 from mliot.messages import Ack, place_of, traceparent_of
-from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.loop import broker_performers, drive, log_performers, until_signalled
+from streaming.loop import broker_performers
 from streaming.mqtt import MqttBroker
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
-from streaming.process import main
+from streaming.process import main, serve
 
 FRAME_TOPICS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames")
 UPLINK_TOPICS = ("application/+/device/+/event/up", "v3/+/devices/+/up")
@@ -99,25 +96,13 @@ def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effect
 
 def run(settings: Settings) -> None:
     """The bridge as a process, until it is told to stop."""
-    measurements = load_measurements(settings.measurements)
-    status, clock = ServiceStatus("bridge"), SystemClock()
+    measurements, clock = load_measurements(settings.measurements), SystemClock()
 
     def decided(batch: Sequence[Received]) -> Outcome:
         return decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=clock.now_ms())
 
-    with (
-        until_signalled() as stop,
-        listening(status, settings),
-        KafkaLog(KafkaSettings.of(settings, "bridge")) as log,
-        MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker,
-    ):
-        drive(
-            lambda: bridge(settings.batch_rows, decided),
-            log_performers(log) | broker_performers(broker),
-            status=status,
-            stopped=stop.is_set,
-            idle=stop.wait,
-        )
+    with MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker:
+        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker))
 
 
 def subscriptions(settings: Settings) -> tuple[str, ...]:

@@ -11,15 +11,12 @@ from datetime import timedelta
 import msgspec
 
 from mliot.messages import Ack, Command, CommandState, Prediction, command_id, decode, place_of, traceparent_of
-from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import Action, UseCase, load_use_cases
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.loop import broker_performers, drive, log_performers, until_signalled
+from streaming.loop import broker_performers
 from streaming.mqtt import MqttBroker
 from streaming.ports import Batch, Commit, Effects, Open, Outcome, Outgoing, Publish, Read, Recall, Record, Seek
-from streaming.process import main
+from streaming.process import main, serve
 
 PREDICTIONS = "stream-prediction"
 ACKS = "stream-ack"
@@ -209,21 +206,8 @@ def _ms(span: timedelta) -> int:
 def run(settings: Settings) -> None:
     """The commands service as a process, until it is told to stop."""
     use_cases = load_use_cases(settings.usecases)
-    status = ServiceStatus("commands")
-    with (
-        until_signalled() as stop,
-        listening(status, settings),
-        KafkaLog(KafkaSettings.of(settings, "commands")) as log,
-        MqttBroker(settings.mqtt_address, f"mliot-commands-{settings.instance}", ()) as broker,
-    ):
-        drive(
-            lambda: commands(use_cases, settings.batch_rows, settings.commit_ms),
-            log_performers(log) | broker_performers(broker),
-            status=status,
-            stopped=stop.is_set,
-            idle=log.idle,
-            lag=log.lag,
-        )
+    with MqttBroker(settings.mqtt_address, f"mliot-commands-{settings.instance}", ()) as broker:
+        serve(settings, "commands", lambda: commands(use_cases, settings.batch_rows, settings.commit_ms), broker_performers(broker))
 
 
 if __name__ == "__main__":

@@ -11,17 +11,13 @@ import msgspec
 
 from mliot.featuremodels import FeatureModels, load_feature_models
 from mliot.messages import Window, decode, traceparent_of
-from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
 from mliot.warehouse.dbt import compile_for_stream
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
 from streaming.labels import LabelSource, label_sources, labels_in
-from streaming.loop import drive, log_performers, until_signalled
 from streaming.openwindows import Added, Closed, OpenWindows
 from streaming.ports import Assignment, Batch, Commit, Effects, Open, Outcome, Partition, Position, Read, Recall, Record, Seek
-from streaming.process import main
+from streaming.process import main, serve
 from streaming.watermark import Watermark
 
 FRAMES = "stream-frame"
@@ -123,23 +119,12 @@ def run(settings: Settings) -> None:
     """The features service as a process, until it is told to stop."""
     models = load_feature_models(compile_for_stream(settings))
     sources = label_sources(load_use_cases(settings.usecases), models)
-    status = ServiceStatus("features")
-    with until_signalled() as stop, listening(status, settings), KafkaLog(KafkaSettings.of(settings, "features")) as log:
-        drive(
-            lambda: features(
-                models,
-                sources,
-                rows=settings.batch_rows,
-                fill_ms=settings.commit_ms,
-                grace_ms=round(settings.grace_s * 1000),
-                idle_ms=round(settings.idle_s * 1000),
-            ),
-            log_performers(log),
-            status=status,
-            stopped=stop.is_set,
-            idle=log.idle,
-            lag=log.lag,
-        )
+    grace_ms, idle_ms = round(settings.grace_s * 1000), round(settings.idle_s * 1000)
+    serve(
+        settings,
+        "features",
+        lambda: features(models, sources, rows=settings.batch_rows, fill_ms=settings.commit_ms, grace_ms=grace_ms, idle_ms=idle_ms),
+    )
 
 
 if __name__ == "__main__":

@@ -9,15 +9,11 @@ from math import isfinite
 import msgspec
 
 from mliot.messages import Feature, Prediction, decode, prediction_id
-from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.loop import drive, log_performers, until_signalled
 from streaming.model import ModelClient
 from streaming.ports import Batch, Commit, Effects, Open, Outcome, Read, Record, Score, Scores, Seek
-from streaming.process import main
+from streaming.process import main, serve
 
 TOPIC = "stream-feature"
 
@@ -101,21 +97,8 @@ def _columns(use_case: UseCase, row: Feature) -> dict[str, float | None]:
 def run(settings: Settings) -> None:
     """The inference service as a process, until it is told to stop."""
     use_cases = load_use_cases(settings.usecases)
-    status = ServiceStatus("inference")
-    with (
-        until_signalled() as stop,
-        listening(status, settings),
-        KafkaLog(KafkaSettings.of(settings, "inference")) as log,
-        ModelClient(settings.endpoint_address) as model,
-    ):
-        drive(
-            lambda: inference(use_cases, settings.batch_rows, settings.commit_ms),
-            {**log_performers(log), Score: model.score},
-            status=status,
-            stopped=stop.is_set,
-            idle=log.idle,
-            lag=log.lag,
-        )
+    with ModelClient(settings.endpoint_address) as model:
+        serve(settings, "inference", lambda: inference(use_cases, settings.batch_rows, settings.commit_ms), {Score: model.score})
 
 
 if __name__ == "__main__":

@@ -10,16 +10,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode, prediction_id
-from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
 from streaming.learner import Answer, Learner, learner_for
-from streaming.loop import drive, log_performers, until_signalled
 from streaming.merge import EventTimeMerge, Item
 from streaming.ports import Assignment, Batch, Commit, Effects, Emit, Open, Outcome, Partition, Position, Read, Recall, Record, Seek
-from streaming.process import main
+from streaming.process import main, serve
 
 FEATURES = "stream-feature"
 LABELS = "stream-label"
@@ -197,16 +193,7 @@ def _prediction(use_case: UseCase, row: Feature, version: str, answer: Answer, n
 def run(settings: Settings) -> None:
     """The online learner as a process, until it is told to stop. One instance: its models are one per use case."""
     use_cases = load_use_cases(settings.usecases)
-    status = ServiceStatus("online")
-    with until_signalled() as stop, listening(status, settings), KafkaLog(KafkaSettings.of(settings, "online")) as log:
-        drive(
-            lambda: online(use_cases, settings.batch_rows, tuple(range(settings.partitions))),
-            log_performers(log),
-            status=status,
-            stopped=stop.is_set,
-            idle=log.idle,
-            lag=log.lag,
-        )
+    serve(settings, "online", lambda: online(use_cases, settings.batch_rows, tuple(range(settings.partitions))))
 
 
 if __name__ == "__main__":

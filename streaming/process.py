@@ -3,11 +3,17 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mliot.errors import Fatal, UserError
 from mliot.logs import configure
+from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
+from streaming.kafka import KafkaLog
+from streaming.kafkaclient import KafkaSettings
+from streaming.loop import Performers, drive, log_performers, until_signalled
+from streaming.ports import Service
 
 STOPPED_SHORT = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -29,3 +35,25 @@ def main(run: Callable[[Settings], None], name: str) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(STOPPED_SHORT)
+
+
+def serve(
+    settings: Settings,
+    name: str,
+    service: Service,
+    performers: Mapping[type, Callable[[Any], Any]] | None = None,
+    *,
+    reads_only: bool = False,
+) -> None:
+    """Runs ``service`` on the real Kafka until the process is told to stop; ``performers`` are those of its other ports.
+
+    ``reads_only``: its positions are kept elsewhere than in Kafka.
+    """
+    status = ServiceStatus(name)
+    with (
+        until_signalled() as stop,
+        listening(status, settings),
+        KafkaLog(KafkaSettings.of(settings, name), reads_only=reads_only) as log,
+    ):
+        everything: Performers = {**log_performers(log), **(performers or {})}
+        drive(service, everything, status=status, stopped=stop.is_set, idle=log.idle, lag=log.lag)

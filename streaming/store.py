@@ -4,14 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, decode
-from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.loop import drive, log_performers, until_signalled
+from streaming.loop import Performers
 from streaming.ports import Assignment, Batch, Effects, Open, Partition, Positions, Read, Record, Save, Seek
 from streaming.postgres import PostgresStore
-from streaming.process import main
+from streaming.process import main, serve
 
 KINDS: Mapping[str, type[Message]] = {
     kind.topic_name: kind for kind in (Frame, Window, Feature, Prediction, Label, Command, Ack, DeadLetter)
@@ -73,21 +70,9 @@ def store(rows: int, fill_ms: int) -> Effects:
 
 def run(settings: Settings) -> None:
     """The store service as a process, until it is told to stop."""
-    status = ServiceStatus("store")
-    with (
-        until_signalled() as stop,
-        listening(status, settings),
-        KafkaLog(KafkaSettings.of(settings, "store"), reads_only=True) as log,
-        PostgresStore(settings.postgres_address) as postgres,
-    ):
-        drive(
-            lambda: store(settings.batch_rows, settings.commit_ms),
-            {**log_performers(log), Positions: postgres.positions, Save: postgres.save},
-            status=status,
-            stopped=stop.is_set,
-            idle=log.idle,
-            lag=log.lag,
-        )
+    with PostgresStore(settings.postgres_address) as postgres:
+        ports: Performers = {Positions: postgres.positions, Save: postgres.save}
+        serve(settings, "store", lambda: store(settings.batch_rows, settings.commit_ms), ports, reads_only=True)
 
 
 if __name__ == "__main__":
