@@ -12,7 +12,7 @@ demo: $(READY)   ## The whole platform on this machine, with a live table; ONCE=
 	$(BIN)/mliot demo $(if $(ONCE),--once)
 
 test: $(READY)   ## Every test; servers are started on free ports and stopped again
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 lint: $(READY)   ## Format and lint
 	$(BIN)/ruff format --check .
