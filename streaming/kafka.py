@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Fatal, Transient
@@ -88,7 +89,11 @@ class KafkaLog:
         return Batch(records, frozenset(self._at_end), self._clock.now_ms())
 
     def recall(self, effect: Recall) -> list[Record]:
-        """Reads with a consumer of its own, so that the position of the group's is untouched."""
+        """Reads with a consumer of its own, so that the position of the group's is untouched.
+
+        Up to the end as an uncommitted reader sees it: a commit that has returned may still be writing its markers, and a committed
+        reader meets an end before the newest records until they are there.
+        """
         config = self._settings.client(
             **{
                 "group.id": f"{self._settings.group}-recall",
@@ -101,14 +106,21 @@ class KafkaLog:
         consumer = Consumer(config)
         try:
             wanted = [TopicPartition(effect.topic, number, max(effect.since_ms, 0)) for number in effect.numbers]
+            ends = self._ends(effect)
             consumer.assign(consumer.offsets_for_times(wanted, timeout=LONGEST_CALL_S))
-            return list(self._until_end(consumer, effect))
+            return list(self._until(ends, consumer, effect))
         except KafkaException as error:
             raise Transient(self._away(f"recall of {effect.topic}: {error.args[0].str()}")) from error
         finally:
             consumer.close()
 
-    def _until_end(self, consumer: Consumer, effect: Recall) -> Iterable[Record]:
+    def _ends(self, effect: Recall) -> dict[int, int]:
+        admin = AdminClient(self._settings.client())
+        latest = {TopicPartition(effect.topic, number): OffsetSpec.latest() for number in effect.numbers}
+        found = admin.list_offsets(latest, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=LONGEST_CALL_S)
+        return {partition.partition: future.result().offset for partition, future in found.items()}
+
+    def _until(self, ends: dict[int, int], consumer: Consumer, effect: Recall) -> Iterable[Record]:
         left = set(effect.numbers)
         deadline = Deadline.after(self._clock, self._settings.transaction_s)
         while left:
@@ -117,7 +129,9 @@ class KafkaLog:
                 if error is None:
                     yield _record(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard(_record_partition(message))
+                    partition, offset = _end(message)
+                    if offset >= ends[partition]:
+                        left.discard(partition)
                 else:
                     raise KafkaException(error)
             if left and deadline.passed():
@@ -238,8 +252,9 @@ class KafkaLog:
         self._delivery.deliver(effect)
 
 
-def _record_partition(message: Any) -> int:
-    return int(message.partition())
+def _end(message: Any) -> tuple[int, int]:
+    """Partition and offset of an end-of-partition event."""
+    return int(message.partition()), int(message.offset())
 
 
 def _record(message: Any) -> Record:

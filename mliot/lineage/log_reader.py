@@ -35,11 +35,11 @@ class LogReader:
 
     def begins(self, topic: str, numbers: tuple[int, ...]) -> dict[Place, int]:
         """The first offset still kept, by partition."""
-        return self._offsets(topic, numbers, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        return self._offsets(topic, numbers, OffsetSpec.earliest())
 
     def ends(self, topic: str, numbers: tuple[int, ...]) -> dict[Place, int]:
         """The offset after the last committed record, by partition: records of transactions under way are not there yet."""
-        return self._offsets(topic, numbers, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return self._offsets(topic, numbers, OffsetSpec.latest())
 
     def _offsets(self, topic: str, numbers: tuple[int, ...], spec: OffsetSpec) -> dict[Place, int]:
         asked = {TopicPartition(topic, number): spec for number in numbers}

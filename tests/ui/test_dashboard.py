@@ -26,7 +26,8 @@ from psycopg.types.json import Jsonb
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, command_id, prediction_id
 from mliot.services import ServiceStatus, listening
 from mliot.settings import HOST, Settings
-from mliot.stack import postgres
+from mliot.stack.postgres import make_password
+from mliot.stack.standalone import StandaloneServer
 
 pytestmark = pytest.mark.ui
 
@@ -205,7 +206,7 @@ class Stack:
 
     url: str
     settings: Settings
-    server: subprocess.Popen[bytes]
+    server: StandaloneServer
     dashboard: subprocess.Popen[bytes]
 
     @contextmanager
@@ -226,38 +227,17 @@ def listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def start_postgres(settings: Settings) -> subprocess.Popen[bytes]:
-    user = postgres.account()
-    server = subprocess.Popen(
-        postgres.command(settings), user=user, group=user and "nogroup", extra_groups=[] if user else None,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-    )  # fmt: skip
-    until(lambda: accepts(settings), "PostgreSQL")
-    return server
-
-
-def accepts(settings: Settings) -> bool:
-    """True once PostgreSQL has started: it listens a moment before."""
-    password = settings.postgres_password_path.read_text("utf-8").strip()
-    try:
-        psycopg.connect(f"host={HOST} port={settings.postgres_port} user=postgres password={password} dbname=postgres").close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 @contextmanager
 def running(settings: Settings) -> Iterator[Stack]:
     """PostgreSQL with made rows, an endpoint, one service, and the dashboard; all ended after the block."""
-    postgres.prepare(settings)
-    server = start_postgres(settings)
+    make_password(settings)
+    server = StandaloneServer(settings, "postgres")
+    server.start()
     web = HTTPServer((HOST, settings.endpoint_port), _Endpoint)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     environment = {f"MLIOT_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
     dashboard: subprocess.Popen[bytes] | None = None
-    stack: Stack | None = None
     try:
-        postgres.create_store(settings)
         with psycopg.connect(settings.postgres_address) as store:
             Seed(store).all(time.time_ns() // 1_000_000)
         status = ServiceStatus("bridge")
@@ -266,13 +246,12 @@ def running(settings: Settings) -> Iterator[Stack]:
         with listening(status, settings):
             dashboard = subprocess.Popen([sys.executable, "-m", "dashboard"], env={**os.environ, **environment})
             until(lambda: listens(settings.dashboard_port), "the dashboard")
-            stack = Stack(settings.dashboard_address, settings, server, dashboard)
-            yield stack
+            yield Stack(settings.dashboard_address, settings, server, dashboard)
     finally:
-        for process in (dashboard, stack.server if stack else server):
-            if process is not None:
-                process.send_signal(signal.SIGINT)
-                process.wait(20)
+        if dashboard is not None:
+            dashboard.send_signal(signal.SIGINT)
+            dashboard.wait(20)
+        server.stop()
         web.shutdown()
         web.server_close()
 
@@ -481,12 +460,11 @@ CONTRAST = """() => {
 def test_the_page_goes_on_while_the_store_is_away(page: Page, stack: Stack) -> None:
     opened(page, stack.url)
     value = card(page, "000000000").locator(".device .number").first.inner_text()
-    stack.server.send_signal(signal.SIGINT)
-    stack.server.wait(20)
+    stack.server.stop()
     expect(page.locator(".status")).to_have_text("store away", timeout=8000)
     expect(page.locator(".problems")).to_contain_text("what is shown was read at")
     assert card(page, "000000000").locator(".device .number").first.inner_text() == value
-    stack.server = start_postgres(stack.settings)
+    stack.server.start()
     expect(page.locator(".status")).to_have_text("live", timeout=8000)
     with stack.seed() as seed:
         seed.frame("iot_sensor_0", "000000000", now_ms(), {"temperature": 11.13})
