@@ -112,6 +112,40 @@ class Prediction(Message, frozen=True, kw_only=True):
     high: float | None = None
     shadow: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        row: Feature,
+        *,
+        use_case: str,
+        horizon_ms: int,
+        model_version: str,
+        made_ms: int,
+        value: float,
+        probability: float | None = None,
+        low: float | None = None,
+        high: float | None = None,
+        shadow: bool = False,
+    ) -> "Prediction":
+        """What ``model_version`` says about ``row``, for the moment ``horizon_ms`` after the row's end."""
+        return cls(
+            prediction_id=prediction_id(row.feature_id, use_case, model_version),
+            use_case=use_case,
+            feature_id=row.feature_id,
+            model_version=model_version,
+            feature_version=row.version,
+            key=row.key,
+            place_id=row.place_id,
+            at_ms=row.end_ms,
+            for_ms=row.end_ms + horizon_ms,
+            made_ms=made_ms,
+            value=value,
+            probability=probability,
+            low=low,
+            high=high,
+            shadow=shadow,
+        )
+
     @property
     def id(self) -> str:
         return self.prediction_id

@@ -8,7 +8,7 @@ from math import isfinite
 
 import msgspec
 
-from mliot.messages import Feature, Prediction, decode, prediction_id
+from mliot.messages import Feature, Prediction, decode
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
 from streaming.model import ModelClient
@@ -44,16 +44,11 @@ def decide(use_case: UseCase, asked: Sequence[tuple[Record, Feature]], answer: S
         if not isfinite(score.value):
             out.reject_record(record, f"{use_case.name}: the score of {answer.model_version} is not finite")
             continue
-        prediction = Prediction(
-            prediction_id=prediction_id(row.feature_id, use_case.name, answer.model_version),
+        prediction = Prediction.of(
+            row,
             use_case=use_case.name,
-            feature_id=row.feature_id,
+            horizon_ms=use_case.label.horizon_ms,
             model_version=answer.model_version,
-            feature_version=row.version,
-            key=row.key,
-            place_id=row.place_id,
-            at_ms=row.end_ms,
-            for_ms=row.end_ms + use_case.label.horizon_ms,
             made_ms=out.now_ms,
             value=score.value,
             probability=score.probability,

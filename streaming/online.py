@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode, prediction_id
+from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
 from streaming.learner import Answer, Learner, learner_for
@@ -173,16 +173,11 @@ def _meet_row(record: Record, row: Feature, students: Mapping[str, Student], out
 
 def _prediction(use_case: UseCase, row: Feature, version: str, answer: Answer, now_ms: int) -> Prediction:
     value, probability = answer
-    return Prediction(
-        prediction_id=prediction_id(row.feature_id, use_case.name, version),
+    return Prediction.of(
+        row,
         use_case=use_case.name,
-        feature_id=row.feature_id,
+        horizon_ms=use_case.label.horizon_ms,
         model_version=version,
-        feature_version=row.version,
-        key=row.key,
-        place_id=row.place_id,
-        at_ms=row.end_ms,
-        for_ms=row.end_ms + use_case.label.horizon_ms,
         made_ms=now_ms,
         value=value,
         probability=probability,
