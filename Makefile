@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# the stack is some twenty processes of the same packages: without bytecode each start costs twice the time
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types check lock jars-lock clean
+.PHONY: help demo test fuzz lint types check lock jars-lock clean
 
 help:            ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -13,6 +15,9 @@ demo: $(READY)   ## The whole platform on this machine, with a live table; ONCE=
 
 test: $(READY)   ## Every test; servers are started on free ports and stopped again
 	$(BIN)/pytest -n 2 --dist loadfile --durations 15
+
+fuzz: $(READY)   ## A million hostile inputs through every service (FRAMES=, SEED=); CHUNK=: one chunk again
+	$(BIN)/python -m tests.fuzz $(if $(FRAMES),--frames $(FRAMES)) $(if $(SEED),--seed $(SEED)) $(if $(CHUNK),--chunk $(CHUNK))
 
 lint: $(READY)   ## Format and lint
 	$(BIN)/ruff format --check .

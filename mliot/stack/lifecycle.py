@@ -97,7 +97,7 @@ def down(settings: Settings) -> bool:
 def reset(settings: Settings) -> None:
     """Delete all that the stack keeps. Raises :class:`UserError` while it runs, and where the folder is not a stack's."""
     home = settings.home.absolute()
-    if supervise.running(settings) is not None:
+    if supervise.running(settings) is not None or of_stack(str(home)):
         raise UserError(f"{home}: the stack runs; stop it first: mliot down")
     if not home.exists():
         return

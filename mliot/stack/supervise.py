@@ -164,10 +164,14 @@ class Supervisor:
 
 
 def running(settings: Settings) -> Supervisor | None:
-    """The supervisor of this home folder's stack, or None where none runs."""
+    """The supervisor of this home folder's stack, or None where none runs, or one that is ending already."""
     supervisor = Supervisor(settings)
     try:
         supervisor.pid()
     except OSError:
+        return None
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode != Faults.SHUTDOWN_STATE:
+            raise
         return None
     return supervisor

@@ -129,7 +129,11 @@ def test_data_survives_down_and_up_and_is_gone_after_reset(settings: Settings) -
     assert mliot(settings, "up", "postgres").returncode == 0
     with psycopg.connect(settings.postgres_address) as connection:
         assert connection.execute("select count(*) from mliot.position").fetchone() == (1,)
-    mliot(settings, "down")
+    supervisor = supervise.running(settings)
+    assert supervisor is not None
+    supervisor.shutdown()
+    lifecycle.down(settings)  # of one that is going down already
+    assert processes(settings) == []
     assert mliot(settings, "reset").returncode == 1  # nobody answers its question
     assert settings.home.exists()
     assert mliot(settings, "reset", "--yes").returncode == 0
