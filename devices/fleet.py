@@ -26,6 +26,7 @@ from devices.table import Table, read_rows, shifted
 from mliot.clock import Clock, SystemClock
 from mliot.errors import Rejected, Transient, UserError
 from mliot.journal import Journal
+from mliot.logs import configure
 from mliot.measurements import load_measurements
 from mliot.mqtt import MqttClient, Received
 from mliot.services import ServiceStatus, listening
@@ -165,7 +166,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        run(Settings.read(), stop, SystemClock())
+        settings = Settings.read()
+        configure(settings, service=SERVICE)
+        run(settings, stop, SystemClock())
     except UserError as error:
         sys.stderr.write(f"mliot {SERVICE}: {error}\n")
         return error.exit_code

@@ -17,6 +17,7 @@ from mliot.clock import Clock, SystemClock
 from mliot.errors import UserError
 from mliot.frames import LATEST_AHEAD_MS
 from mliot.journal import Journal
+from mliot.logs import configure
 from mliot.measurements import load_measurements
 from mliot.mqtt import MqttClient
 from mliot.settings import Settings
@@ -96,7 +97,9 @@ def _command(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        run(Settings.read(), mapping, stop, SystemClock(), speed=speed, keep=keep)
+        settings = Settings.read()
+        configure(settings, service="replay")
+        run(settings, mapping, stop, SystemClock(), speed=speed, keep=keep)
     except UserError as error:
         sys.stderr.write(f"mliot replay: {error}\n")
         raise typer.Exit(error.exit_code) from None
