@@ -10,13 +10,14 @@ from math import isfinite
 import msgspec
 
 from mliot.errors import Rejected
+from mliot.fields import NAME
 from mliot.measurements import Measurement
 from mliot.messages import Frame
 
 LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
-_NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
+_NAME = re.compile(NAME)
 _MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _SECONDS_BELOW = 100_000_000_000
 """A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
@@ -124,13 +125,10 @@ def _name(field: str, value: object) -> str:
 def _event_ms(payload: Mapping[str, object]) -> int | None:
     stamp = payload.get("timestamp")
     if stamp is not None:
-        if isinstance(stamp, bool) or not isinstance(stamp, int | float):
-            raise Rejected(f"timestamp is {_kind(stamp)}, not a number")
-        if not isfinite(stamp):
-            raise Rejected("timestamp is not finite")
-        if stamp <= 0:
+        number = _number("timestamp", stamp)
+        if number <= 0:
             raise Rejected("timestamp is not after 1970")
-        return round(stamp * 1000) if stamp < _SECONDS_BELOW else round(stamp)
+        return round(number * 1000) if number < _SECONDS_BELOW else round(number)
     date = payload.get("date")
     if date is None:
         return None
@@ -150,14 +148,7 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
             continue
         if not _MEASUREMENT.fullmatch(name):
             raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Rejected(f"{name} is {_kind(value)}, not a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = float("inf")
-        if not isfinite(number):
-            raise Rejected(f"{name} is not finite")
+        number = _number(name, value)
         known = measurements.get(name)
         if known is not None and not known.allows(number):
             raise Rejected(f"{name} {number:g} {known.unit} is outside its range {known.range[0]:g} to {known.range[1]:g}")
@@ -165,6 +156,18 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
     if not numbers:
         raise Rejected("payload holds no measurement")
     return numbers
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Rejected(f"{name} is {_kind(value)}, not a number")
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        number = float("inf")
+    if not isfinite(number):
+        raise Rejected(f"{name} is not finite")
+    return number
 
 
 def _kind(value: object) -> str:

@@ -5,12 +5,30 @@ Values are JSON so that any tool can read them. Times are whole milliseconds sin
 """
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import msgspec
 
-Ms = Annotated[int, msgspec.Meta(description="milliseconds since 1970-01-01 UTC")]
+from mliot.fields import (
+    LONGEST_KEY,
+    LONGEST_REASON,
+    Address,
+    CommandId,
+    Count,
+    FrameName,
+    Id,
+    Ms,
+    Name,
+    Number,
+    RowId,
+    Text,
+    Word,
+    holds_zero,
+    plain,
+)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,13 +49,13 @@ class Frame(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-frame"
 
-    frame_id: str
-    device: str
-    place_id: str
+    frame_id: Id
+    device: FrameName
+    place_id: FrameName
     event_ms: Ms
     arrived_ms: Ms
     undated: bool = False
-    mqtt_topic: str
+    mqtt_topic: Text
     payload: dict[str, float]
 
     @property
@@ -50,17 +68,17 @@ class Window(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-window"
 
-    window_id: str
-    grain: str
-    key: str
-    place_id: str
+    window_id: RowId
+    grain: Word
+    key: Name
+    place_id: Name
     start_ms: Ms
     end_ms: Ms
-    frames: int
-    first: str
-    last: str
+    frames: Count
+    first: Address
+    last: Address
     closed_by: Literal["watermark", "clock"] = "watermark"
-    values: dict[str, float]
+    values: dict[str, Number]
 
     @property
     def id(self) -> str:
@@ -72,19 +90,19 @@ class Feature(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-feature"
 
-    feature_id: str
-    model: str
-    version: str
-    grain: str
-    key: str
-    place_id: str
+    feature_id: RowId
+    model: Word
+    version: Word
+    grain: Word
+    key: Name
+    place_id: Name
     start_ms: Ms
     end_ms: Ms
-    frames: int
-    first: str
-    last: str
+    frames: Count
+    first: Address
+    last: Address
     made_ms: Ms
-    values: dict[str, float]
+    values: dict[str, Number]
 
     @property
     def id(self) -> str:
@@ -96,13 +114,13 @@ class Prediction(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-prediction"
 
-    prediction_id: str
-    use_case: str
-    feature_id: str
-    model_version: str
-    feature_version: str
-    key: str
-    place_id: str
+    prediction_id: Id
+    use_case: Word
+    feature_id: RowId
+    model_version: Word
+    feature_version: Word
+    key: Name
+    place_id: Name
     at_ms: Ms
     for_ms: Ms
     made_ms: Ms
@@ -156,13 +174,13 @@ class Label(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-label"
 
-    use_case: str
-    feature_id: str
-    key: str
-    place_id: str
+    use_case: Word
+    feature_id: RowId
+    key: Name
+    place_id: Name
     label_ms: Ms
     available_ms: Ms
-    value: float
+    value: Number
 
     @property
     def id(self) -> str:
@@ -177,18 +195,18 @@ class Command(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-command"
 
-    command_id: str
+    command_id: CommandId
     state: CommandState
-    device: str
-    place_id: str
-    use_case: str
-    prediction_id: str
-    action: str
+    device: Name
+    place_id: Name
+    use_case: Word
+    prediction_id: Id
+    action: Word
     value: float
     decided_ms: Ms
     expires_ms: Ms
     at_ms: Ms
-    reason: str = ""
+    reason: Text = ""
 
     @property
     def id(self) -> str:
@@ -200,12 +218,12 @@ class Ack(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-ack"
 
-    command_id: str
-    device: str
+    command_id: CommandId
+    device: Name
     ok: bool
     at_ms: Ms
     arrived_ms: Ms
-    reason: str = ""
+    reason: Text = ""
 
     @property
     def id(self) -> str:
@@ -217,11 +235,11 @@ class DeadLetter(Message, frozen=True, kw_only=True):
 
     topic_name: ClassVar[str] = "stream-deadletter"
 
-    dead_id: str
-    service: str
-    reason: str
-    source: str
-    key: str = ""
+    dead_id: Id
+    service: Word
+    reason: Text
+    source: Text
+    key: Text = ""
     at_ms: Ms
     original_base64: str
     traceparent: str = ""
@@ -232,16 +250,19 @@ class DeadLetter(Message, frozen=True, kw_only=True):
 
     @property
     def original(self) -> bytes:
-        return b64decode(self.original_base64)
+        return b64decode(self.original_base64, validate=True)
 
     @classmethod
     def of(
         cls, original: bytes, *, source: str, service: str, reason: str, at_ms: int, key: str = "", traceparent: str = ""
     ) -> "DeadLetter":
-        """A dead letter whose id depends on service, source and bytes only, so that a redelivery has the same id."""
+        """A dead letter whose id depends on service, source and bytes only, so that a redelivery has the same id.
+
+        The original is kept as it is; reason and key, which may quote it, in printable characters and cut.
+        """
         digest = blake2b(f"{service}\0{source}\0".encode() + original, digest_size=16).hexdigest()
-        return cls(dead_id=digest, service=service, reason=reason, source=source, key=key, at_ms=at_ms,
-                   original_base64=b64encode(original).decode(), traceparent=traceparent)  # fmt: skip
+        return cls(dead_id=digest, service=service, reason=plain(reason, LONGEST_REASON), source=source, key=plain(key, LONGEST_KEY),
+                   at_ms=at_ms, original_base64=b64encode(original).decode(), traceparent=traceparent)  # fmt: skip
 
 
 MESSAGES: tuple[type[Message], ...] = (Frame, Window, Feature, Prediction, Label, Command, Ack, DeadLetter)
@@ -255,8 +276,23 @@ _DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {message: msgspe
 
 
 def decode(kind: type[M], value: bytes) -> M:
-    """The message in ``value``. Raises :class:`msgspec.DecodeError` (or its subclass ValidationError) naming the field."""
-    return _DECODERS[kind].decode(value)  # type: ignore[return-value]
+    """The message in ``value``. Raises :class:`msgspec.DecodeError` (ValidationError, its subclass, names the field) and nothing else."""
+    try:
+        message = _DECODERS[kind].decode(value)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise msgspec.DecodeError("nested too deep") from error
+    if holds_zero(value):
+        raise msgspec.ValidationError("a text holds a zero byte")
+    return message  # type: ignore[return-value]
+
+
+def readable(kind: type[M], values: Iterable[bytes]) -> Iterator[M]:
+    """The messages in ``values``, in order; what is none is left out: the store, which reads every topic, keeps it as a dead letter."""
+    for value in values:
+        with suppress(msgspec.DecodeError):
+            yield decode(kind, value)
 
 
 def command_id(place_id: str, decided_ms: int, prediction_id: str, device: str) -> str:

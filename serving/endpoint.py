@@ -80,6 +80,7 @@ class Endpoint:
                 estimator=model.card.estimator,
                 metrics=model.card.metrics,
                 interval_coverage=model.card.interval.coverage if model.card.interval else None,
+                interval_measured=model.card.interval.measured if model.card.interval else None,
             )
             for model in self._live.all()
         ]

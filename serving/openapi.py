@@ -124,6 +124,9 @@ def _post(summary: str, request: str, response: str, examples: Json) -> Json:
             "responses": {
                 "200": {"description": "The answers", "content": {"application/json": {"schema": {"$ref": _REF + response}}}},
                 "404": {"description": "No such use case, or no features of that place yet", "content": problem},
+                "411": {"description": "Content-Length is missing", "content": problem},
+                "413": {"description": "The body is too large", "content": problem},
+                "415": {"description": "The body is not application/json", "content": problem},
                 "422": {"description": "The request cannot be scored; `field` names the part at fault", "content": problem},
                 "503": {"description": "No champion yet, or the store is away; the same request may succeed later", "content": problem},
             },

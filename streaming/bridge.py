@@ -4,12 +4,14 @@ A message is acknowledged to MQTT only after Kafka has it. Kafka away: nothing i
 Receive Maximum.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from mliot.clock import SystemClock
 from mliot.errors import Rejected
+from mliot.fields import NAME, CommandId, Ms, Text, holds_zero
 from mliot.frames import parse_frame
 from mliot.lorawan import decode_uplink
 from mliot.measurements import Measurement, load_measurements
@@ -29,12 +31,13 @@ SUBSCRIPTIONS = (*FRAME_TOPICS, *UPLINK_TOPICS, ACK_TOPIC)
 class _DeviceAck(msgspec.Struct):
     """An ack as a device publishes it."""
 
-    command_id: str
+    command_id: CommandId
     ok: bool
-    at_ms: int | None = None
-    reason: str = ""
+    at_ms: Ms | None = None
+    reason: Text = ""
 
 
+_NAME = re.compile(NAME)
 _ACKS = msgspec.json.Decoder(_DeviceAck)
 
 
@@ -69,15 +72,18 @@ def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement]
 
 def parse_ack(message: Received) -> Ack:
     """The ack in an MQTT message. Raises :class:`Rejected` naming the field."""
+    device = message.topic.split("/")[1]
+    if not _NAME.fullmatch(device):
+        raise Rejected(f"ack: device {device[:80]!a} may hold only letters, digits and _ . : -, at most 64")
     try:
         body = _ACKS.decode(message.payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Rejected(f"ack: {error}") from error
-    if not place_of(body.command_id):
-        raise Rejected("ack: command_id is not of the form PLACE@MS#HASH")
+    if holds_zero(message.payload):
+        raise Rejected("ack: a text holds a zero byte")
     return Ack(
         command_id=body.command_id,
-        device=message.topic.split("/")[1],
+        device=device,
         ok=body.ok,
         at_ms=message.arrived_ms if body.at_ms is None else body.at_ms,
         arrived_ms=message.arrived_ms,

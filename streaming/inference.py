@@ -24,7 +24,7 @@ def read_features(batch: Batch, out: Outcome) -> list[tuple[Record, Feature]]:
     for record in batch.records:
         try:
             features.append((record, decode(Feature, record.value)))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             out.reject_record(record, f"not a feature row: {error}")
     return features
 

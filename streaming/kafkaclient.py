@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, Producer
 from mliot.settings import Settings
 from streaming.ports import Emit
 
-LARGEST_RECORD = 4_000_000
-"""A dead letter holds the original in base64: an MQTT message of the broker's 1 MB fits with room."""
+LARGEST_RECORD = 8 * 1024 * 1024
+"""A dead letter holds the original in base64: of the largest record that a topic takes (4 MB), and of an MQTT message of 6 MB."""
 LONGEST_CALL_S = 5.0
 """No single call to the client blocks longer, so that a stop and the status stay prompt while Kafka is away."""
 OnDelivery = Callable[[KafkaError | None, object], None]

@@ -27,12 +27,12 @@ class LabelSource:
         return cls(use_case, features.grain, f"sensor_{span}" if use_case.label.sensor else features.grain, features.window_ms)
 
     def read(self, window: Window) -> Label | None:
-        """The label in ``window``, or None where it holds none for this use case."""
+        """The label in ``window``, or None where it holds none for this use case: no reading, or one that is no class."""
         label = self.use_case.label
         value = window.values.get(label.column)
         if window.grain != self.grain or value is None or (label.sensor and window.key != label.sensor):
             return None
-        if not self.use_case.serves(window.place_id):
+        if not self.use_case.serves(window.place_id) or not self.use_case.has_label(value):
             return None
         key = window.place_id if self.feature_grain.startswith("place_") else window.key
         return Label(

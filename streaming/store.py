@@ -33,7 +33,7 @@ def decide(records: Sequence[Record], now_ms: int) -> dict[str, list[Row]]:
         try:
             message = decode(KINDS[record.topic], record.value)
             stored = row(message, record, now_ms)
-        except (ValueError, RecursionError) as error:  # msgspec's and base64's errors are ValueErrors
+        except ValueError as error:  # msgspec's and base64's
             message = DeadLetter.of(
                 record.value, source=record.topic, service="store", reason=f"not a message of {record.topic}: {error}", at_ms=now_ms,
                 key=record.key, traceparent=record.traceparent,

@@ -80,7 +80,7 @@ class Audit:
         for record in records:
             try:
                 message = decode(kind, record.value)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except msgspec.DecodeError:
                 if record.settled:
                     self._unreadable.append(f"{topic}-{record.partition}-{record.offset}")
                 continue
@@ -180,7 +180,7 @@ class Audit:
             return
         try:
             refused = decode(kind, original)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except msgspec.DecodeError:
             return  # what cannot be read has no id, and nothing is owed for it
         self._refused.setdefault((letter.service, kind), set()).add(refused.id)
 

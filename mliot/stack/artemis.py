@@ -9,6 +9,10 @@ from xml.sax.saxutils import escape
 from mliot.settings import HOST, Settings
 from mliot.stack import java
 
+LARGEST_PACKET = 4_000_000
+"""Bytes of an MQTT packet that the broker takes: what the bridge refuses must fit a dead letter whole. A larger one ends its sender's
+connection (MQTT 5, section 3.2.2.3.6), so nothing that was acknowledged is dropped."""
+
 BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
 <configuration xmlns="urn:activemq">
   <core xmlns="urn:activemq:core">
@@ -36,7 +40,7 @@ BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
       <single-word>+</single-word>
     </wildcard-addresses>
     <acceptors>
-      <acceptor name="mqtt">tcp://{host}:{port}?protocols=MQTT;tcpSendBufferSize=1048576;tcpReceiveBufferSize=1048576</acceptor>
+      <acceptor name="mqtt">tcp://{host}:{port}?protocols=MQTT;maximumPacketSize={largest};tcpSendBufferSize=1048576;tcpReceiveBufferSize=1048576</acceptor>
     </acceptors>
     <addresses>
       <address name="mliot-dead-letters"><anycast><queue name="mliot-dead-letters"/></anycast></address>
@@ -68,7 +72,7 @@ def folder(settings: Settings) -> Path:
 
 def broker_xml(settings: Settings) -> str:
     """The text of ``broker.xml``: persistent, paging instead of blocking, one MQTT listener on loopback."""
-    return BROKER_XML.format(data=escape(str(folder(settings) / "data")), host=HOST, port=settings.mqtt_port)
+    return BROKER_XML.format(data=escape(str(folder(settings) / "data")), host=HOST, port=settings.mqtt_port, largest=LARGEST_PACKET)
 
 
 def command(settings: Settings) -> tuple[str, ...]:

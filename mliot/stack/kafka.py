@@ -12,12 +12,14 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mliot.errors import Transient, UserError
-from mliot.messages import CHECKPOINT_TOPIC, TOPICS
+from mliot.messages import CHECKPOINT_TOPIC, TOPICS, DeadLetter
 from mliot.settings import HOST, Settings
 from mliot.stack import java
 
 LARGEST_RECORD = 8 * 1024 * 1024
 """Bytes. A dead letter holds its original (an MQTT message of 1 MB, say) in base64 beside the reason."""
+LARGEST_ORIGINAL = 4_000_000
+"""Bytes of a record on any other topic, whoever writes it: as a dead letter it must still fit."""
 
 
 def folder(settings: Settings) -> Path:
@@ -91,7 +93,8 @@ def topics(settings: Settings) -> list[NewTopic]:
     def config(topic: str) -> dict[str, str]:
         if topic == CHECKPOINT_TOPIC:
             return {"cleanup.policy": "compact", "max.message.bytes": str(LARGEST_RECORD)}
-        return {"retention.ms": str(settings.retention_ms), "max.message.bytes": str(LARGEST_RECORD)}
+        largest = LARGEST_RECORD if topic == DeadLetter.topic_name else LARGEST_ORIGINAL
+        return {"retention.ms": str(settings.retention_ms), "max.message.bytes": str(largest)}
 
     return [NewTopic(topic, num_partitions=settings.partitions, replication_factor=-1, config=config(topic)) for topic in TOPICS]
 

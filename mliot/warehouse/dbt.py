@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import version
@@ -74,7 +74,12 @@ def environment(settings: Settings) -> Mapping[str, str]:
 def variables(settings: Settings) -> dict[str, Any]:
     """dbt's ``--vars``. Compiles for the stream first where that is out of date, for the versions of the feature models."""
     models = load_feature_models(compile_for_stream(settings))
-    return {"measurements": list(load_measurements(settings.measurements)), "feature_versions": dict(models.versions)}
+    return {"measurements": ranges(settings), "feature_versions": dict(models.versions)}
+
+
+def ranges(settings: Settings) -> dict[str, tuple[float, float]]:
+    """The known measurements, each with the ends of its plausible range."""
+    return {name: measurement.range for name, measurement in load_measurements(settings.measurements).items()}
 
 
 def compile_for_stream(settings: Settings) -> Path:
@@ -85,7 +90,7 @@ def compile_for_stream(settings: Settings) -> Path:
     manifest = stream_manifest(settings)
     folder = manifest.parent
     stamp = folder / "compiled-from"
-    measurements = list(load_measurements(settings.measurements))
+    measurements = ranges(settings)
     with locked(settings.dbt_path / "stream.lock"):
         digest = _digest(measurements)
         if manifest.exists() and stamp.exists() and stamp.read_text() == digest:
@@ -168,12 +173,12 @@ def _report(target: Path) -> BuildReport:
     return BuildReport(tuple(nodes))
 
 
-def _digest(measurements: Sequence[str]) -> str:
+def _digest(measurements: Mapping[str, tuple[float, float]]) -> str:
     """Changes with whatever the compiled SQL depends on."""
     digest = blake2b(digest_size=16)
     for package in ("dbt-core", "dbt-duckdb", "duckdb"):
         digest.update(f"{package} {version(package)}\n".encode())
-    digest.update("\n".join(measurements).encode())
+    digest.update(msgspec.json.encode(measurements))
     for path in project_files():
         digest.update(f"\n{path.relative_to(PROJECT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

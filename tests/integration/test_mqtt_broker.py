@@ -6,6 +6,8 @@ import pytest
 
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
+from mliot.mqtt import MqttClient
+from mliot.stack.artemis import LARGEST_PACKET
 from streaming.mqtt import MqttBroker
 from streaming.ports import Acknowledge, Outgoing, Publish, Receive, Received
 
@@ -102,3 +104,23 @@ def test_a_ticket_of_an_ended_connection_acknowledges_nothing(mqtt_server, topic
         (again,) = received(reader, 1, 60)
         assert again.payload == b"x"
         assert again.ticket != old.ticket
+
+
+def test_a_message_too_large_for_a_dead_letter_is_not_taken_and_others_go_on(mqtt_server, topic: str) -> None:
+    """As a foreign client would send it: its connection ends, no message is acknowledged, and the bridge's reader never sees one."""
+    address = mqtt_server.settings.mqtt_address
+    with MqttBroker(address, f"r-{topic}", (topic,)) as reader:
+        received(reader, 0)
+        large = MqttClient(address, f"l-{topic}")
+        large.start()
+        large.wait_ready(30)
+        large.publish(topic, b"x" * (LARGEST_PACKET + 1))
+        deadline = Deadline.after(SystemClock(), 30)
+        while large.away is None:
+            assert not deadline.passed(), "the broker kept the connection"
+            large.drain(0.05)
+        assert large.unconfirmed == 1
+        large.stop(Deadline.after(SystemClock(), 1))
+        with MqttBroker(address, f"w-{topic}", ()) as writer:
+            publish(writer, Publish([Outgoing(topic, b"x" * (LARGEST_PACKET - 1000), TRACEPARENT, 60)]))
+        assert [len(message.payload) for message in received(reader, 1)] == [LARGEST_PACKET - 1000]

@@ -18,7 +18,7 @@ def example(kind):
     values = {}
     for field in msgspec.structs.fields(kind):
         if field.required:
-            values[field.encode_name] = _value(field.type)
+            values[field.encode_name] = "x@1#00000000" if field.encode_name == "command_id" else _value(field.type)
     return msgspec.convert(values, kind)
 
 

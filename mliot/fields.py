@@ -1,0 +1,55 @@
+"""What a field of a message may hold: the one alphabet of names, the bounds of times and numbers, and how text from outside is quoted.
+
+Every service checks a record against these as it reads it (:func:`mliot.messages.decode`), so that whatever else a producer writes ends as
+a dead letter instead of in a store that cannot hold it: PostgreSQL's text has no zero bytes, its index rows at most 2,704 bytes, its
+``bigint`` 64 bits; an MQTT topic has no wildcards; models compute in single precision.
+"""
+
+import re
+from typing import Annotated
+
+from msgspec import Meta
+
+NAME = r"[A-Za-z0-9_.:\-]{1,64}"
+"""A device or a place."""
+COMMAND_ID = NAME + r"@[0-9]{1,15}#[0-9a-f]{8}"
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: what PostgreSQL, DuckDB and Python's ``datetime`` can all show."""
+LARGEST = 3.4028234e38
+"""The largest number of single precision."""
+LONGEST_REASON = 500
+LONGEST_KEY = 400
+
+_END = r"$(?!\n)"
+"""Python's ``$`` also stands before a last line break."""
+_ABOUT_NAME = "device or place: letters, digits and _ . : -, at most 64"
+
+Ms = Annotated[int, Meta(ge=0, le=LATEST_MS, description="milliseconds since 1970-01-01 UTC")]
+Name = Annotated[str, Meta(pattern=f"^{NAME}{_END}", description=_ABOUT_NAME)]
+FrameName = Annotated[str, Meta(min_length=1, max_length=64, description=_ABOUT_NAME, extra_json_schema={"pattern": f"^{NAME}{_END}"})]
+"""A name of a frame: the bridge has matched it, and to do so again wherever a frame is read would double the cost of decoding one."""
+CommandId = Annotated[str, Meta(pattern=f"^{COMMAND_ID}{_END}", description="PLACE@MS#HASH")]
+RowId = Annotated[str, Meta(min_length=1, max_length=200)]
+"""Of a window or a feature row; a prediction's id is made of one and two words, and must still be an :data:`Id`."""
+Id = Annotated[str, Meta(min_length=1, max_length=600)]
+Word = Annotated[str, Meta(max_length=128)]
+Address = Annotated[str, Meta(max_length=300, description="topic-partition-offset")]
+Text = Annotated[str, Meta(max_length=10_000)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+
+_ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def holds_zero(json: bytes) -> bool:
+    r"""True where a text in this JSON holds a zero byte. JSON cannot hold one but as ``\u0000``."""
+    return b"\\" in json and _ZERO.search(json) is not None
+
+
+def plain(text: str, most: int) -> str:
+    """``text`` in printable characters, the others escaped, and cut to ``most``: nothing that a terminal, log or store stumbles over."""
+    if len(text) > most:
+        text = text[: most - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:most]
