@@ -5,7 +5,7 @@ READY := .venv/.ready
 # the stack is some twenty processes of the same packages: without bytecode each start costs twice the time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test fuzz lint types check lock jars-lock clean
+.PHONY: help demo test fuzz simulate lint types check lock jars-lock clean
 
 help:            ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,9 @@ test: $(READY)   ## Every test; servers are started on free ports and stopped ag
 
 fuzz: $(READY)   ## A million hostile inputs through every service (FRAMES=, SEED=); CHUNK=: one chunk again
 	$(BIN)/python -m tests.fuzz $(if $(FRAMES),--frames $(FRAMES)) $(if $(SEED),--seed $(SEED)) $(if $(CHUNK),--chunk $(CHUNK))
+
+simulate: $(READY)  ## The whole platform simulated under faults, SEEDS=1000 of them, judged by an independent checker
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 
 lint: $(READY)   ## Format and lint
 	$(BIN)/ruff format --check .

@@ -4,13 +4,15 @@ A command is logged, in one transaction with the position of its prediction, bef
 sends it again under the same id, which the device obeys once. State is never saved: it is folded from the command log at each start.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import msgspec
 
-from mliot.messages import Ack, Command, CommandState, Prediction, command_id, decode, place_of, traceparent_of
+from mliot.fields import NAME
+from mliot.messages import Ack, Command, CommandState, Prediction, command_id, decode, place_of, readable, traceparent_of
 from mliot.settings import Settings
 from mliot.usecase import Action, UseCase, load_use_cases
 from streaming.loop import broker_performers
@@ -22,6 +24,7 @@ PREDICTIONS = "stream-prediction"
 ACKS = "stream-ack"
 COMMANDS = Command.topic_name
 HOUR_MS = 3_600_000
+_DEVICE = re.compile(NAME)
 FINAL: frozenset[CommandState] = frozenset({"acked", "failed", "expired"})
 
 
@@ -61,6 +64,8 @@ def judge(prediction: Prediction, action: Action, ledger: Ledger, device: str, n
     at = (prediction.use_case, device)
     if prediction.shadow:
         return "shadow"
+    if not _DEVICE.fullmatch(device):  # made of a place's name: it may be too long, and no device can have it
+        return "device_name"
     if now_ms - prediction.at_ms > _ms(action.stalest):
         return "stale"
     last = ledger.last.get(at)
@@ -98,7 +103,7 @@ def decide(records: Sequence[Record], ledger: Ledger, use_cases: Mapping[str, Us
                 changes = _answered(decode(Ack, record.value), ledger, out)
             else:
                 changes = _ordered(decode(Prediction, record.value), ledger, use_cases, out)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             out.reject_record(record, f"not a message of {record.topic}: {error}")
             continue
         for command in changes:
@@ -142,6 +147,7 @@ def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effec
     """Recall the log, finish what was under way, then: read, decide, commit, send, commit that it was sent."""
     assignment = yield Open((PREDICTIONS, ACKS))
     yield Seek({partition: position.offset for partition, position in assignment.items()})
+    at = dict(assignment)  # part of every commit, new or not: by them Kafka tells an instance whose partitions another one has by now
     numbers = tuple(sorted({partition.number for partition in assignment}))
     ledger: Ledger | None = None
     while True:
@@ -150,22 +156,23 @@ def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effec
             past: list[Record] = yield Recall(COMMANDS, numbers, batch.now_ms - HOUR_MS - _longest(use_cases))
             ledger = fold(past)
         out = decide(batch.records, ledger, use_cases, batch.now_ms)
+        at |= batch.positions()
         if batch.records or out.emits:
-            yield Commit(out, batch.positions())
+            yield Commit(out, dict(at))
         unsent = ledger.unsent()
         if unsent:
             yield Publish([wire(command, batch.now_ms) for command in unsent])
             sent = Outcome("commands", batch.now_ms)
             for command in unsent:
                 _record(moved(command, "sent", batch.now_ms), ledger, sent, traceparent_of(command.command_id))
-            yield Commit(sent, {})
+            yield Commit(sent, dict(at))
 
 
 def fold(past: Iterable[Record]) -> Ledger:
     """The ledger that the command log amounts to."""
     ledger = Ledger()
-    for record in past:
-        ledger.apply(decode(Command, record.value))
+    for command in readable(Command, (record.value for record in past)):
+        ledger.apply(command)
     return ledger
 
 
@@ -186,7 +193,8 @@ def _answered(ack: Ack, ledger: Ledger, out: Outcome) -> list[Command]:
     if command is None or command.device != ack.device:
         out.counts["ack_of_none_under_way"] += 1
         return []
-    return [moved(command, "acked" if ack.ok else "failed", out.now_ms, ack.reason)]
+    sent = [moved(command, "sent", out.now_ms)] if command.state == "queued" else []  # it was, and a crash kept that from the log
+    return [*sent, moved(command, "acked" if ack.ok else "failed", out.now_ms, ack.reason)]
 
 
 def _record(command: Command, ledger: Ledger, out: Outcome, traceparent: str) -> None:

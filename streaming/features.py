@@ -4,13 +4,12 @@ Two facts make it exactly once: what is emitted, the read position and the water
 function of the log, so a restart rereads the frames of the windows that were open and emits nothing twice.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import msgspec
 
-from mliot.featuremodels import FeatureModels, load_feature_models
-from mliot.messages import Window, decode, traceparent_of
+from mliot.featuremodels import load_feature_models
+from mliot.messages import Frame, Window, decode, readable, traceparent_of
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
 from mliot.warehouse.dbt import compile_for_stream
@@ -43,7 +42,7 @@ def decide(batch: Batch, added: Added | None, closed: Closed, sources: tuple[Lab
     out = Outcome("features", batch.now_ms)
     if added is not None:
         for record in added.unreadable:
-            out.reject_record(record, "not a frame: frame_id, device, place_id or event_ms is missing, or it is not JSON")
+            out.reject_record(record, why_no_frame(record.value))
         out.counts.update(added.counts)
         out.counts.update(
             read=added.counts["used"] + added.counts["duplicate"] + added.counts["late"] + len(out.refused), rejected=len(out.refused)
@@ -61,35 +60,49 @@ def decide(batch: Batch, added: Added | None, closed: Closed, sources: tuple[Lab
     return out
 
 
-def features(models: FeatureModels, sources: tuple[LabelSource, ...], *, rows: int, fill_ms: int, grace_ms: int, idle_ms: int) -> Effects:
+def why_no_frame(value: bytes) -> str:
+    """Why the SQL left this record out."""
+    try:
+        decode(Frame, value)
+    except msgspec.DecodeError as error:
+        return f"not a frame: {error}"
+    return "not a frame that the bridge writes: a name outside the alphabet, or a reading out of its measurement's range"
+
+
+def features(windows: OpenWindows, sources: tuple[LabelSource, ...], *, rows: int, fill_ms: int, grace_ms: int, idle_ms: int) -> Effects:
     """Rebuild from the log, then: read, add, close what the watermark reached, commit."""
     assignment: Assignment = yield Open((FRAMES,))
     notes = {partition: Note.read(position) for partition, position in assignment.items()}
     at = {partition: position.offset for partition, position in assignment.items()}
-    with _open_windows(models, {partition.number: note.emitted_ms for partition, note in notes.items()}) as windows:
-        emitted_ms = min(note.emitted_ms for note in notes.values())
-        numbers = tuple(sorted(partition.number for partition in assignment))
-        past: list[Record] = yield Recall(WINDOWS, numbers, max(0, emitted_ms - windows.longest_lookback_ms))
-        windows.recall([decode(Window, record.value) for record in past])
-        yield Seek({partition: note.oldest for partition, note in notes.items()})
-        batch: Batch = yield Read(rows, fill_ms=fill_ms)
-        watermark = Watermark(grace_ms, idle_ms, started_ms=batch.now_ms, ms=emitted_ms)
-        while True:
-            added = _add(windows, batch, at, watermark)
-            reached = watermark.advance(assignment, batch.at_end, batch.now_ms)
-            closed = windows.close(reached, watermark.by, batch.now_ms)
-            at |= {p: max(at[p], position.offset) for p, position in batch.positions().items()}
-            out = decide(batch, added, closed, sources)
-            if added is not None or out.emits:
-                yield Commit(out, positions(windows, at))
-            batch = yield Read(rows, fill_ms=fill_ms)
+    windows.start({partition.number: note.emitted_ms for partition, note in notes.items()})
+    emitted_ms = min(note.emitted_ms for note in notes.values())
+    numbers = tuple(sorted(partition.number for partition in assignment))
+    past: list[Record] = yield Recall(WINDOWS, numbers, max(0, emitted_ms - windows.longest_lookback_ms))
+    windows.recall(list(readable(Window, (record.value for record in past))))
+    yield Seek({partition: note.oldest for partition, note in notes.items()})
+    batch: Batch = yield Read(rows, fill_ms=fill_ms)
+    watermark = Watermark(grace_ms, idle_ms, started_ms=batch.now_ms, ms=emitted_ms)
+    behind = {partition: note.oldest for partition, note in notes.items() if note.oldest < at[partition]}
+    while True:
+        added = _add(windows, batch, at, watermark)
+        caught_up = batch.caught_up(at)
+        behind = {partition: oldest for partition, oldest in behind.items() if partition not in caught_up}
+        closed = Closed()
+        if not behind:  # else a window would close without frames of its own that were read, and counted, before the restart
+            closed = windows.close(watermark.advance(assignment, batch.at_end, batch.now_ms), watermark.by, batch.now_ms)
+        at |= {p: max(at[p], position.offset) for p, position in batch.positions().items()}
+        out = decide(batch, added, closed, sources)
+        if added is not None or closed.moved:  # what is late is decided by the watermark that was committed, also where no window closed
+            yield Commit(out, positions(windows, at, behind))
+        batch = yield Read(rows, fill_ms=fill_ms)
 
 
-def positions(windows: OpenWindows, at: Mapping[Partition, int]) -> dict[Partition, Position]:
-    """The positions to commit, each with its note."""
+def positions(windows: OpenWindows, at: Mapping[Partition, int], behind: Mapping[Partition, int]) -> dict[Partition, Position]:
+    """The positions to commit, each with its note; a partition that is ``behind`` is still to be read again from the offset given there."""
     oldest = windows.oldest_needed()
+    needed = {partition: behind.get(partition, oldest.get(partition.number, offset)) for partition, offset in at.items()}
     return {
-        partition: Position(offset, Note(min(offset, oldest.get(partition.number, offset)), windows.emitted_ms[partition.number]).write())
+        partition: Position(offset, Note(min(offset, needed[partition]), windows.emitted_ms[partition.number]).write())
         for partition, offset in at.items()
     }
 
@@ -106,25 +119,17 @@ def _add(windows: OpenWindows, batch: Batch, at: Mapping[Partition, int], waterm
     return fresh
 
 
-@contextmanager
-def _open_windows(models: FeatureModels, emitted_ms: Mapping[int, int]) -> Iterator[OpenWindows]:
-    windows = OpenWindows(models, emitted_ms)
-    try:
-        yield windows
-    finally:
-        windows.close_connection()
-
-
 def run(settings: Settings) -> None:
     """The features service as a process, until it is told to stop."""
     models = load_feature_models(compile_for_stream(settings))
     sources = label_sources(load_use_cases(settings.usecases), models)
     grace_ms, idle_ms = round(settings.grace_s * 1000), round(settings.idle_s * 1000)
-    serve(
-        settings,
-        "features",
-        lambda: features(models, sources, rows=settings.batch_rows, fill_ms=settings.commit_ms, grace_ms=grace_ms, idle_ms=idle_ms),
-    )
+    with OpenWindows(models) as windows:
+        serve(
+            settings,
+            "features",
+            lambda: features(windows, sources, rows=settings.batch_rows, fill_ms=settings.commit_ms, grace_ms=grace_ms, idle_ms=idle_ms),
+        )
 
 
 if __name__ == "__main__":

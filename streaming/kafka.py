@@ -12,6 +12,7 @@ from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Fatal, Transient
 from streaming.delivery import Delivery
 from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
+from streaming.kafkaproducer import KafkaProducer
 from streaming.ports import Assignment, Batch, Commit, Deliver, Open, Partition, Position, Read, Recall, Record, Rewound, Seek
 from streaming.transactions import Transactions
 
@@ -30,10 +31,11 @@ class KafkaLog:
         self._topics: tuple[str, ...] = ()
         self._assigned: tuple[TopicPartition, ...] = ()
         self._moved = ""
+        self._membership: Any = None
         self._at_end: set[Partition] = set()
         self._down = ""
         self._broken = ""
-        self._transactions = Transactions(settings, self._clock, self._error)
+        self._transactions = Transactions(lambda: KafkaProducer(settings, self._clock, self._error))
         self._delivery = Delivery(settings, self._clock, self._error)
 
     def __enter__(self) -> "KafkaLog":
@@ -60,6 +62,7 @@ class KafkaLog:
         if not self._assigned:
             raise Transient(self._away("no partitions are assigned yet"))
         self._moved = ""
+        self._membership = consumer.consumer_group_metadata()
         try:
             committed = consumer.committed(list(self._assigned), timeout=LONGEST_CALL_S)
         except KafkaException as error:  # also while offsets of an unfinished transaction are pending
@@ -91,8 +94,8 @@ class KafkaLog:
     def recall(self, effect: Recall) -> list[Record]:
         """Reads with a consumer of its own, so that the position of the group's is untouched.
 
-        Up to the end as an uncommitted reader sees it: a commit that has returned may still be writing its markers, and a committed
-        reader meets an end before the newest records until they are there.
+        From and up to what an uncommitted reader sees: a commit that has returned may still be writing its markers, and for a committed
+        reader the log ends before the newest records until they are there.
         """
         config = self._settings.client(
             **{
@@ -105,19 +108,19 @@ class KafkaLog:
         )
         consumer = Consumer(config)
         try:
-            wanted = [TopicPartition(effect.topic, number, max(effect.since_ms, 0)) for number in effect.numbers]
-            ends = self._ends(effect)
-            consumer.assign(consumer.offsets_for_times(wanted, timeout=LONGEST_CALL_S))
+            ends = self._offsets(effect, OffsetSpec.latest())
+            begins = self._offsets(effect, OffsetSpec.for_timestamp(max(effect.since_ms, 0)))  # -1: nothing is that new
+            consumer.assign([TopicPartition(effect.topic, n, begins[n] if begins[n] >= 0 else ends[n]) for n in effect.numbers])
             return list(self._until(ends, consumer, effect))
         except KafkaException as error:
             raise Transient(self._away(f"recall of {effect.topic}: {error.args[0].str()}")) from error
         finally:
             consumer.close()
 
-    def _ends(self, effect: Recall) -> dict[int, int]:
+    def _offsets(self, effect: Recall, where: OffsetSpec) -> dict[int, int]:
         admin = AdminClient(self._settings.client())
-        latest = {TopicPartition(effect.topic, number): OffsetSpec.latest() for number in effect.numbers}
-        found = admin.list_offsets(latest, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=LONGEST_CALL_S)
+        asked = {TopicPartition(effect.topic, number): where for number in effect.numbers}
+        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=LONGEST_CALL_S)
         return {partition.partition: future.result().offset for partition, future in found.items()}
 
     def _until(self, ends: dict[int, int], consumer: Consumer, effect: Recall) -> Iterable[Record]:
@@ -244,9 +247,9 @@ class KafkaLog:
     # Writing
 
     def commit(self, effect: Commit) -> None:
-        """One transaction: all of it, or :class:`Rewound`."""
-        consumer = self._joined()
-        self._transactions.commit(effect, consumer.consumer_group_metadata())
+        """One transaction: all of it, or :class:`Rewound`. As the member that was assigned what was read, whatever the group did since."""
+        self._joined()
+        self._transactions.commit(effect, self._membership)
 
     def deliver(self, effect: Deliver) -> None:
         self._delivery.deliver(effect)
@@ -257,9 +260,15 @@ def _end(message: Any) -> tuple[int, int]:
     return int(message.partition()), int(message.offset())
 
 
+LONGEST_TRACEPARENT = 64
+"""That of W3C has 55 characters; what is longer, or not printable, comes from a foreign writer and is left out."""
+
+
 def _record(message: Any) -> Record:
     key, value, headers = message.key(), message.value(), message.headers()
     traceparent = next((v.decode("ascii", "replace") for k, v in headers if k == "traceparent" and v), "") if headers else ""
+    if len(traceparent) > LONGEST_TRACEPARENT or not traceparent.isprintable():
+        traceparent = ""
     return Record(
         message.topic(),
         message.partition(),

@@ -21,6 +21,7 @@ from streaming.ports import (
     Commit,
     Deliver,
     Effect,
+    Effects,
     Log,
     Open,
     Publish,
@@ -53,6 +54,72 @@ def broker_performers(port: Broker) -> Performers:
     return {Receive: port.receive, Acknowledge: port.acknowledge, Publish: port.publish}
 
 
+class Driver:
+    """Runs one service, an effect a step: a scheduler may put several of them, or a crash, between any two."""
+
+    def __init__(
+        self,
+        service: Service,
+        performers: Performers,
+        *,
+        status: ServiceStatus,
+        idle: Callable[[float], object],
+        lag: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._service, self._performers, self._status, self._idle, self._lag = service, performers, status, idle, lag
+        self._effects: Effects | None = None
+        self._effect: Effect | None = None
+        self._tries = 0
+
+    def step(self) -> float:
+        """Tries one effect. Answers the seconds to :meth:`wait` before it is tried again, 0 where the service went on."""
+        try:
+            if self._effects is None:
+                self._effects = self._service()
+                self._effect = next(self._effects)
+            return self._try(self._effects, self._effect)
+        except Rewound as reason:
+            self._rewind(reason)
+            return 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Waits between two tries, and keeps connections alive."""
+        try:
+            self._idle(seconds)
+        except Rewound as reason:
+            self._rewind(reason)
+
+    def close(self) -> None:
+        """Lets go of the service wherever it stands; what it did not commit is left to the next reader."""
+        if self._effects is not None:
+            self._effects.close()
+        self._effects, self._effect, self._tries = None, None, 0
+
+    def _try(self, effects: Effects, effect: Any) -> float:
+        try:
+            answer = self._performers[type(effect)](effect)
+        except Transient as reason:
+            if self._tries == 0:
+                log.warning("waiting", service=self._status.service, effect=type(effect).__name__, reason=str(reason))
+            self._status.waiting(str(reason))
+            self._status.lag(self._lag())
+            self._tries += 1
+            return PAUSES_S[min(self._tries, len(PAUSES_S)) - 1]
+        if self._tries:
+            log.info("going on", service=self._status.service, effect=type(effect).__name__, tries=self._tries)
+        self._tries = 0
+        self._status.ok()
+        _account(effect, self._status, self._lag)
+        self._effect = effects.send(answer)
+        return 0.0
+
+    def _rewind(self, reason: Rewound) -> None:
+        self.close()
+        log.warning("rewound", service=self._status.service, reason=str(reason))
+        self._status.error(f"rewound: {reason}")
+        self._status.count({"rewinds": 1})
+
+
 def drive(
     service: Service,
     performers: Performers,
@@ -66,54 +133,12 @@ def drive(
 
     ``idle(seconds)`` waits between retries and keeps connections alive; it may raise :class:`Rewound`.
     """
-    while not stopped():
-        try:
-            with closing(service()) as effects:
-                effect = next(effects)
-                while not stopped():
-                    answer = _perform(effect, performers, status, stopped=stopped, idle=idle, lag=lag)
-                    _account(effect, status, lag)
-                    effect = effects.send(answer)
-        except Rewound as reason:
-            log.warning("rewound", service=status.service, reason=str(reason))
-            status.error(f"rewound: {reason}")
-            status.count({"rewinds": 1})
-        except _Stopped:
-            break
+    with closing(Driver(service, performers, status=status, idle=idle, lag=lag)) as driver:
+        while not stopped():
+            pause_s = driver.step()
+            if pause_s and not stopped():
+                driver.wait(pause_s)
     status.stopping()
-
-
-class _Stopped(Exception):
-    """A stop was asked for while an effect was waiting to be retried."""
-
-
-def _perform(
-    effect: Effect,
-    performers: Performers,
-    status: ServiceStatus,
-    *,
-    stopped: Callable[[], bool],
-    idle: Callable[[float], object],
-    lag: Callable[[], int],
-) -> Any:
-    tries = 0
-    while True:
-        try:
-            answer = performers[type(effect)](effect)
-        except Transient as reason:
-            if tries == 0:
-                log.warning("waiting", service=status.service, effect=type(effect).__name__, reason=str(reason))
-            status.waiting(str(reason))
-            status.lag(lag())
-            if stopped():
-                raise _Stopped from reason
-            idle(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
-            tries += 1
-        else:
-            if tries:
-                log.info("going on", service=status.service, effect=type(effect).__name__, tries=tries)
-            status.ok()
-            return answer
 
 
 def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> None:

@@ -4,11 +4,12 @@ Its state (weights, scaling, counts) travels as JSON on a compacted topic, in on
 was learnt and what was read can not come apart, and nothing is ever unpickled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from mliot.errors import Rejected
 from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
@@ -21,6 +22,8 @@ FEATURES = "stream-feature"
 LABELS = "stream-label"
 PATIENCE_MS = 3_600_000
 """How long after its label was due a feature row is still kept for it."""
+Took = Mapping[str, tuple[int, int]]
+"""By ``topic-partition``, the offsets of the first and the last record of a batch."""
 
 
 @dataclass
@@ -53,13 +56,15 @@ class Student:
             if held is not None:
                 self.learner.learn(held[1].values, label.value)
                 learnt += 1
-        patience = self.use_case.delay_ms + PATIENCE_MS
-        for feature_id in [name for name, (_, row) in self.rows.items() if row.end_ms < self.times[row.key] - patience]:
+        patience = self.use_case.delay_ms + PATIENCE_MS  # a use case that is new to the log remembers rows of keys that it never met
+        for feature_id in [name for name, (_, row) in self.rows.items() if row.end_ms < self.times.get(row.key, 0) - patience]:
             del self.rows[feature_id]
         return learnt
 
-    def checkpoint(self) -> bytes:
-        return msgspec.json.encode({"times": self.times, "learner": self.learner.state()})
+    def checkpoint(self, took: Took | None = None) -> bytes:
+        """The state after the records ``took``: by them a replay knows which records lie between two checkpoints."""
+        state = {"use_case": self.use_case.name, "took": took or {}, "times": self.times, "learner": self.learner.state()}
+        return msgspec.json.encode(state)
 
     def restore(self, value: bytes) -> None:
         state = msgspec.json.decode(value)
@@ -67,31 +72,36 @@ class Student:
         self.learner.restore(state["learner"])
 
 
-Waiting = EventTimeMerge[Feature | Label | None]
+Content = Feature | Label | Rejected
+Waiting = EventTimeMerge[Content]
 
 
-def read(records: Sequence[Record], students: Mapping[str, Student], out: Outcome) -> list[Item[Feature | Label | None]]:
-    """The records with their messages; what concerns no student passes at once, what is no message becomes a dead letter in ``out``."""
-    items: list[Item[Feature | Label | None]] = []
+def read(records: Sequence[Record], students: Mapping[str, Student]) -> list[Item[Content]]:
+    """The records with their messages, or why they are none; what concerns no student passes at once, and so does what is refused."""
+    items: list[Item[Content]] = []
     for record in records:
         try:
             if record.topic == LABELS:
                 label = decode(Label, record.value)
-                items.append(Item(record, label, label.label_ms if label.use_case in students else None))
+                student = students.get(label.use_case)
+                if student is not None and not student.use_case.has_label(label.value):
+                    raise Rejected(f"{label.value:g} is no class of {label.use_case}; there are {student.use_case.classes}")
+                items.append(Item(record, label, None if student is None else label.label_ms))
             else:
                 row = decode(Feature, record.value)
                 concerned = any(_is_for(student.use_case, row) for student in students.values())
                 items.append(Item(record, row, row.end_ms if concerned else None))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            out.reject_record(record, f"not a message of {record.topic}: {error}")
-            items.append(Item(record, None, None))
+        except (msgspec.DecodeError, Rejected) as error:
+            items.append(Item(record, Rejected(f"not a message of {record.topic}: {error}"), None))
     return items
 
 
-def decide(items: Sequence[Item[Feature | Label | None]], students: Mapping[str, Student], out: Outcome) -> None:
+def decide(items: Sequence[Item[Content]], students: Mapping[str, Student], out: Outcome) -> None:
     """Shadow predictions into ``out`` for the feature rows, after learning what was due by each row's time; ``students`` move along."""
     used: set[str] = set()
     for record, message, time_ms in items:
+        if isinstance(message, Rejected):
+            out.reject_record(record, str(message))
         if time_ms is None:
             continue
         used.add(record.address)
@@ -99,30 +109,44 @@ def decide(items: Sequence[Item[Feature | Label | None]], students: Mapping[str,
             students[message.use_case].labels[message.feature_id] = (record, message)
         elif isinstance(message, Feature):
             _meet_row(record, message, students, out)
+    took = taken(item.record for item in items)
     for student in students.values():
         out.counts["learnt"] += student.learn_due()
-        out.emits.append(Emit(CHECKPOINT_TOPIC, student.use_case.name, student.checkpoint()))
+        out.emits.append(Emit(CHECKPOINT_TOPIC, student.use_case.name, student.checkpoint(took)))
     out.settle([item.record for item in items], used)
+
+
+def taken(records: Iterable[Record]) -> Took:
+    """The extent of ``records`` in each partition, which they are in the order of."""
+    took: dict[str, tuple[int, int]] = {}
+    for record in records:
+        place = f"{record.topic}-{record.partition}"
+        first, _ = took.get(place, (record.offset, record.offset))
+        took[place] = (first, record.offset)
+    return took
 
 
 def remember(records: Sequence[Record], students: Mapping[str, Student]) -> None:
     """Takes in what was read, answered and learnt before a restart: the rows and labels that still wait, nothing else."""
-    for record in records:
-        if record.topic == LABELS:
-            label = decode(Label, record.value)
-            student = students.get(label.use_case)
-            if student is not None and label.available_ms > student.times.get(label.key, 0):
-                student.labels[label.feature_id] = (record, label)
-        else:
-            row = decode(Feature, record.value)
+    for record, message, _ in read(records, students):  # what is unreadable became a dead letter when it was new
+        if isinstance(message, Label):
+            student = students.get(message.use_case)
+            if student is not None and message.available_ms > student.times.get(message.key, 0):
+                student.labels[message.feature_id] = (record, message)
+        elif isinstance(message, Feature):
             for student in students.values():
-                if _is_for(student.use_case, row):
-                    student.rows[row.feature_id] = (record, row)
+                if _is_for(student.use_case, message):
+                    student.rows[message.feature_id] = (record, message)
 
 
-def needed_from(students: Mapping[str, Student], positions: Mapping[Partition, int]) -> dict[Partition, Position]:
-    """The positions to commit, each with the oldest offset that a restart must read again as its note."""
-    oldest = dict(positions)
+def needed_from(
+    students: Mapping[str, Student], positions: Mapping[Partition, int], behind: Mapping[Partition, int]
+) -> dict[Partition, Position]:
+    """The positions to commit, each with the oldest offset that a restart must read again as its note.
+
+    A partition that is ``behind`` is itself still to be read again, from the offset given there.
+    """
+    oldest = {**positions, **behind}
     for student in students.values():
         for record, _ in (*student.rows.values(), *student.labels.values()):
             partition = Partition(record.topic, record.partition)
@@ -140,21 +164,25 @@ def online(use_cases: Mapping[str, UseCase], rows: int, checkpoint_partitions: t
         if record.key in students:
             students[record.key].restore(record.value)
     at = {partition: position.offset for partition, position in assignment.items()}
-    yield Seek({partition: int(position.note or position.offset) for partition, position in assignment.items()})
+    oldest = {partition: int(position.note or position.offset) for partition, position in assignment.items()}
+    behind = {partition: offset for partition, offset in oldest.items() if offset < at[partition]}
+    yield Seek(oldest)
     read_to = dict(at)
     waiting = Waiting(assignment)
     while True:
         batch: Batch = yield Read(rows)
         out = Outcome("online", batch.now_ms)
+        caught_up = batch.caught_up(at)
+        behind = {partition: offset for partition, offset in behind.items() if partition not in caught_up}
         remember([r for r in batch.records if r.offset < at[Partition(r.topic, r.partition)]], students)
         fresh = [r for r in batch.records if r.offset >= at[Partition(r.topic, r.partition)]]
-        waiting.add(read(fresh, students, out))
+        waiting.add(read(fresh, students))
         read_to |= {partition: position.offset for partition, position in batch.positions().items()}
         ready = waiting.ready(batch.at_end)
         if ready:
             decide(ready, students, out)
             at |= {partition: max(at[partition], offset) for partition, offset in (read_to | waiting.held()).items()}
-            yield Commit(out, needed_from(students, at))
+            yield Commit(out, needed_from(students, at, behind))
 
 
 def _is_for(use_case: UseCase, row: Feature) -> bool:

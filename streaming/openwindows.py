@@ -7,7 +7,7 @@ windows close, and from which offset a restart must read again.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import isfinite
 from typing import Any
 
 import duckdb
@@ -44,16 +44,17 @@ class Added:
 
 @dataclass
 class Closed:
-    """What closing windows yields."""
+    """What closing windows yields. ``moved`` where the watermark passed an end of windows, though perhaps there were none."""
 
     windows: list[Window] = field(default_factory=list)
     features: list[Feature] = field(default_factory=list)
+    moved: bool = False
 
 
 class OpenWindows:
-    """Open windows of the assigned partitions. ``emitted_ms`` is, by partition, the watermark up to which windows were emitted."""
+    """Open windows of the assigned partitions; empty, and of no partition, until :meth:`start`."""
 
-    def __init__(self, models: FeatureModels, emitted_ms: Mapping[int, int]) -> None:
+    def __init__(self, models: FeatureModels) -> None:
         self._models = models
         self._longest = max(model.window_ms for model in models.windows)
         self._shortest = min(model.window_ms for model in models.windows)
@@ -65,11 +66,23 @@ class OpenWindows:
         create_stream_schema(self._con, models)
         self._run(f"create table open as from {STG_FRAMES} limit 0")
         self._run("create table emitted (kafka_partition integer primary key, ms bigint)")
+        self._emitted: dict[int, int] = {}
+
+    def __enter__(self) -> "OpenWindows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._con.close()
+
+    def start(self, emitted_ms: Mapping[int, int]) -> None:
+        """Forgets everything. ``emitted_ms`` is, by partition, the watermark up to which windows were emitted.
+
+        The database stays: making it takes longer than all the rest of a rewind.
+        """
+        for relation in (RAW_FRAME, STG_FRAMES, *(model.relation for model in self._models.windows), "open", "emitted"):
+            self._run(f"delete from {relation}")
         self._con.executemany("insert into emitted values (?, ?)", [[p, ms] for p, ms in emitted_ms.items()])
         self._emitted = dict(emitted_ms)
-
-    def close_connection(self) -> None:
-        self._con.close()
 
     @property
     def longest_lookback_ms(self) -> int:
@@ -77,9 +90,9 @@ class OpenWindows:
         return max(model.lookback_ms + model.window_ms for model in self._models.features)
 
     def recall(self, windows: Iterable[Window]) -> None:
-        """Takes in windows emitted before this start, which the lookback of later rows needs."""
+        """Takes in windows emitted before this start, which the lookback of later rows needs; one whose id is not its own is of others."""
         for model in self._models.windows:
-            mine = {window.window_id: window for window in windows if window.grain == model.grain}
+            mine = {window.window_id: window for window in windows if window.grain == model.grain and _has_its_id(window)}
             if mine:
                 self._insert(model.relation, [_window_row(window, model) for window in mine.values()])
 
@@ -125,6 +138,7 @@ class OpenWindows:
         watermark_ms -= watermark_ms % self._shortest  # windows end there and nowhere else: in between nothing closes or becomes late
         if all(ms >= watermark_ms for ms in self._emitted.values()):
             return closed
+        closed.moved = True
         for model in self._models.windows:
             end = f"event_ms - event_ms % {model.window_ms} + {model.window_ms}"
             staged = self._stage(
@@ -204,7 +218,7 @@ class OpenWindows:
 
 
 def _values(row: dict[str, Any], fixed: Sequence[str]) -> dict[str, float]:
-    return {name: float(v) for name, v in row.items() if name not in fixed and v is not None and not isnan(v)}
+    return {name: float(v) for name, v in row.items() if name not in fixed and v is not None and isfinite(v)}
 
 
 FEATURE_FIELDS = frozenset({"feature_id", "model", *WINDOW_FIELDS[1:]})
@@ -217,6 +231,10 @@ def _feature(row: dict[str, Any], version: str, now_ms: int) -> Feature:
 
 def _window(row: dict[str, Any], by: Mover) -> Window:
     return Window(**{name: row[name] for name in WINDOW_FIELDS}, closed_by=by, values=_values(row, WINDOW_FIELDS))
+
+
+def _has_its_id(window: Window) -> bool:
+    return window.window_id == f"{window.grain}:{window.key}@{window.start_ms}"
 
 
 def _window_row(window: Window, model: WindowModel) -> dict[str, Any]:

@@ -72,6 +72,10 @@ class Batch(NamedTuple):
         """Where reading goes on after this batch, for the partitions it holds records of."""
         return {Partition(r.topic, r.partition): Position(r.offset + 1) for r in self.records}
 
+    def caught_up(self, at: Mapping[Partition, int]) -> frozenset[Partition]:
+        """The partitions of which this batch reaches the offset in ``at``, or the end: what was read before a restart is read again."""
+        return self.at_end | {partition for partition, position in self.positions().items() if position.offset >= at[partition]}
+
 
 @dataclass
 class Outcome:
@@ -248,7 +252,7 @@ Service = Callable[[], Effects]
 
 
 class Log(Protocol):
-    """The log port; ``streaming/kafka.py`` and ``streaming/simulated.py`` implement it, ``tests/contract`` holds both to it."""
+    """The log port; ``streaming/kafka.py`` and ``streaming/simulated/`` implement it, ``tests/contract`` holds both to it."""
 
     def open(self, effect: Open) -> Assignment: ...
     def seek(self, effect: Seek) -> None: ...

@@ -1,8 +1,11 @@
 """One suite for both logs: what holds for the real Kafka holds for the simulated one, or a simulation proves nothing."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Protocol
 from uuid import uuid4
 
 import pytest
@@ -11,16 +14,35 @@ from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Transient
 from streaming.ports import Batch, Commit, Deliver, Emit, Log, Open, Outcome, Partition, Position, Read, Recall, Record, Rewound, Seek
 from streaming.simulated import SimulatedKafka, SimulatedLog
+from streaming.simulated.coordinator import EndTxn
+from streaming.simulated.groups import Refused
+from streaming.simulated.topics import Fate
 
 PARTITIONS = 2
 
 
-class World:
-    """A log with two fresh topics; ``restart`` is a new process of the same service."""
+class OpenTransaction(Protocol):
+    """A transaction of somebody else, with one record written."""
 
-    def __init__(self, topics: tuple[str, str], make: Callable[..., Log], stop: Callable[[Log], None]) -> None:
+    def commit(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+Begin = Callable[[str, str, str], OpenTransaction]
+
+
+class World:
+    """A log with two fresh topics; ``restart`` is a new process of a service, ``begin(name, topic, value)`` a transaction beside it."""
+
+    def __init__(
+        self,
+        topics: tuple[str, str],
+        make: Callable[..., Log],
+        stop: Callable[[Log], None],
+        begin: Callable[[str, str, str], OpenTransaction],
+    ) -> None:
         self.source, self.target = topics
-        self._make, self._stop = make, stop
+        self._make, self._stop, self.begin = make, stop, begin
         self._running: dict[str, Log] = {}
 
     def restart(self, service: str) -> Log:
@@ -30,9 +52,9 @@ class World:
         return self._running[service]
 
     @contextmanager
-    def second(self, service: str) -> Iterator[Log]:
-        """Another instance of the same service, for as long as the block runs."""
-        log = self._make(service, "1")
+    def second(self, service: str, instance: str = "1") -> Iterator[Log]:
+        """Another process of the same service, for as long as the block runs."""
+        log = self._make(service, instance)
         try:
             yield log
         finally:
@@ -55,7 +77,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with ExitStack() as stack:
         if request.param == "simulated":
             kafka = SimulatedKafka(ManualClock(), PARTITIONS)
-            made = World(topics, lambda service: SimulatedLog(kafka, service), lambda log: None)
+            made = World(topics, simulated_processes(kafka), lambda log: log.close(), partial(SimulatedTransaction, kafka))
         else:
             from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -71,9 +93,64 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
                 topics,
                 lambda service, instance="0": KafkaLog(KafkaSettings(bootstrap, f"{service}-{unique}", instance)),
                 lambda log: log.close(),
+                partial(KafkaTransaction, bootstrap),
             )
         stack.callback(made.close)
         yield made
+
+
+class SimulatedTransaction:
+    def __init__(self, kafka: SimulatedKafka, name: str, topic: str, value: str) -> None:
+        self._kafka, self._name = kafka, name
+        emit = Emit(topic, "k", value.encode())
+        partition = kafka.partition_of(emit)
+        self._epoch = kafka.transactions.init(name)
+        kafka.transactions.add_partition(name, self._epoch, partition, None)
+        kafka.transactions.write(name, self._epoch, partition, emit, 0)
+
+    def commit(self) -> None:
+        self._end("committed")
+
+    def abort(self) -> None:
+        self._end("aborted")
+
+    def _end(self, fate: Fate) -> None:
+        self._kafka.transactions.end(EndTxn(self._name, self._epoch, fate))
+        self._kafka.transactions.mark()
+
+
+class KafkaTransaction:
+    def __init__(self, bootstrap: str, name: str, topic: str, value: str) -> None:
+        from confluent_kafka import Producer
+
+        self._producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"{name}-{topic}", "partitioner": "murmur2_random"})
+        self._producer.init_transactions(30)
+        self._producer.begin_transaction()
+        self._producer.produce(topic, value, "k")
+        self._producer.flush(30)
+
+    def commit(self) -> None:
+        self._producer.commit_transaction(30)
+
+    def abort(self) -> None:
+        self._producer.abort_transaction(30)
+
+
+def refused(call: Callable[[], None]) -> bool:
+    """True where Kafka, real or simulated, does not let it happen."""
+    from confluent_kafka import KafkaException
+
+    try:
+        call()
+    except (Refused, KafkaException):
+        return True
+    return False
+
+
+def simulated_processes(kafka: SimulatedKafka) -> Callable[..., SimulatedLog]:
+    """Makes logs as a supervisor makes processes: each is a new one, whatever its instance."""
+    numbers = itertools.count()
+    return lambda service, instance="0": SimulatedLog(kafka, service, instance=instance, process=next(numbers))
 
 
 def attempt(call: Callable[[], object], seconds: float = 30) -> object:
@@ -187,6 +264,63 @@ def test_recall_reads_what_is_recent_and_leaves_the_position(world: World) -> No
     assert attempt(lambda: log.recall(Recall(world.target, numbers, 9_000_000))) == []
     world.write(("a", "1"))
     assert values(drained(log, 1)) == ["1"]
+
+
+def test_a_committed_reader_stops_at_an_open_transaction(world: World) -> None:
+    log = world.restart("reader")
+    assignment = opened(log, world.target)
+    under_way = world.begin("other", world.target, "under way")
+    writer = world.restart("copier")
+    opened(writer, world.source)
+    committed(writer, world, [], "", "behind it")
+    assert [record for _ in range(10) for record in log.read(Read(100, wait_ms=200)).records] == []
+    assert attempt_until(lambda: log.read(Read(10, wait_ms=100)).at_end, set(assignment)), "the end is where a committed reader must stop"
+    under_way.commit()
+    assert values(drained(log, 2)) == ["under way", "behind it"]
+
+
+def test_an_aborted_record_is_never_seen_though_it_has_an_offset(world: World) -> None:
+    world.begin("other", world.target, "aborted").abort()
+    writer = world.restart("copier")
+    opened(writer, world.source)
+    committed(writer, world, [], "", "first")
+    committed(writer, world, [], "", "second")
+    log = world.restart("reader")
+    opened(log, world.target)
+    first, second = drained(log, 2)
+    assert values([first, second]) == ["first", "second"]
+    assert (first.offset, second.offset) == (2, 4), "an aborted record and each transaction's marker take an offset"
+    assert values(list(attempt(lambda: log.recall(Recall(world.target, (0, 1), 0))))) == ["first", "second"]
+
+
+def test_a_new_producer_of_a_name_ends_and_fences_the_old_one(world: World) -> None:
+    old = world.begin("same", world.target, "old")
+    world.begin("same", world.target, "new").commit()
+    assert refused(old.commit)
+    log = world.restart("reader")
+    opened(log, world.target)
+    assert values(drained(log, 1)) == ["new"]
+
+
+def test_a_new_process_fences_the_one_that_it_replaces(world: World) -> None:
+    world.write(("a", "1"))
+    hung = world.restart("copier")
+    opened(hung, world.source)
+    records = drained(hung, 1)
+    committed(hung, world, [], "", "once")
+    with world.second("copier", "0") as other:
+        opens(other, world.source)
+        with pytest.raises(Rewound):
+            committed(hung, world, records, "", "twice")
+    log = world.restart("reader")
+    opened(log, world.target)
+    assert values(drained(log, 1)) == ["once"]
+
+
+def opens(log: Log, topic: str) -> None:
+    """A first try to open: the producer is made, and the group asks its other member to give up its partitions."""
+    with suppress(Transient):
+        log.open(Open((topic,)))
 
 
 @pytest.mark.parametrize("world", [pytest.param("kafka", marks=pytest.mark.stack)], indirect=True)

@@ -1,8 +1,7 @@
 """What every service promises (docs/service-contract.md), on the simulated ports: each service inherits the one contract."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
@@ -15,8 +14,9 @@ from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
 from streaming import bridge, commands, features, inference, online, store
 from streaming.loop import broker_performers, drive, log_performers
-from streaming.ports import Deliver, Emit, Positions, Read, Receive, Rewound, Save, Score, Scored, Scores, Service
-from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog
+from streaming.openwindows import OpenWindows
+from streaming.ports import Deliver, Emit, Positions, Read, Receive, Save, Score, Scored, Scores, Service
+from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -52,29 +52,6 @@ def frame_value(minute: int, device: str = "d") -> bytes:
     return json.dumps(body | {"mqtt_topic": "iot-frames-sensor", "payload": {"temperature": 20.0}}).encode()
 
 
-class MemoryStore:
-    """The store port in memory: rows by id, positions by compare and set."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, Mapping[str, Any]]] = {}
-        self.at: dict = {}
-
-    def positions(self, effect: Positions) -> dict:
-        return {partition: self.at.get(partition, 0) for partition in effect.partitions}
-
-    def save(self, effect: Save) -> int:
-        if any(self.at.get(partition, 0) != offset for partition, offset in effect.before.items()):
-            raise Rewound("the store stands elsewhere")
-        self.at |= effect.after
-        new = 0
-        for topic, rows in effect.rows.items():
-            held = self.rows.setdefault(topic, {})
-            for row in rows:
-                new += row["id"] not in held
-                held.setdefault(row["id"], row)
-        return new
-
-
 class World:
     """One service on simulated ports. ``away`` names an effect that fails so many times before it succeeds."""
 
@@ -82,7 +59,7 @@ class World:
         self.models = models
         self.kafka = SimulatedKafka(ManualClock(START + 100 * MINUTE), partitions=1)
         self.broker = SimulatedBroker(self.kafka.clock)
-        self.store = MemoryStore()
+        self.store = SimulatedStore()
         self.away: dict[type, int] = {}
         self.said: list[str] = []
 
@@ -145,7 +122,8 @@ class ServiceContract:
         return [decode(DeadLetter, record.value) for record in world.kafka.topic("stream-deadletter")]
 
     def output(self, world: World) -> list[bytes]:
-        return [r.value for p, held in sorted(world.kafka.records.items()) if p.topic != self.source for r in held]
+        topics = sorted({partition.topic for partition in world.kafka.logs} - {self.source})
+        return [record.value for topic in topics for record in world.kafka.topic(topic)]
 
     @pytest.fixture
     def world(self, models: FeatureModels) -> World:
@@ -234,7 +212,8 @@ class TestFeatures(ServiceContract):
     name, source = "features", "stream-frame"
 
     def service(self, world: World) -> Service:
-        return lambda: features.features(world.models, (), rows=3, fill_ms=1, grace_ms=1000, idle_ms=100)
+        windows = OpenWindows(world.models)
+        return lambda: features.features(windows, (), rows=3, fill_ms=1, grace_ms=1000, idle_ms=100)
 
     def good(self, n: int) -> bytes:
         return frame_value(n)

@@ -14,6 +14,7 @@ from mliot.usecase import load_use_cases
 from streaming import bridge, commands, features, inference
 from streaming.labels import label_sources
 from streaming.loop import broker_performers, drive, log_performers
+from streaming.openwindows import OpenWindows
 from streaming.ports import Score, Scored, Scores, Service
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog
 
@@ -47,7 +48,9 @@ class World:
 
     def features(self) -> None:
         sources = label_sources(self.use_cases, self.models)
-        self._through("features", lambda: features.features(self.models, sources, rows=100, fill_ms=1, grace_ms=5000, idle_ms=1000))
+        self._through(
+            "features", lambda: features.features(OpenWindows(self.models), sources, rows=100, fill_ms=1, grace_ms=5000, idle_ms=1000)
+        )
 
     def inference(self) -> None:
         self._through("inference", lambda: inference.inference(self.use_cases, 100, 1))

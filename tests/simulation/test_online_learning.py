@@ -42,28 +42,53 @@ def label(place: str, minute: int, value: float) -> Label:
 
 
 def learned(seed: int) -> tuple[dict, list[Prediction]]:
-    """The last checkpoint and all predictions, after a run with faults by ``seed`` (0: none)."""
+    """The last checkpoint (without the extent of its batch, which crashes change) and all predictions; faults by ``seed`` (0: none)."""
     rng = random.Random(99)
     kafka = SimulatedKafka(ManualClock(START_MS + MINUTES * MINUTE), partitions=1)
     values = [(place, minute, rng.uniform(15, 35)) for minute in range(MINUTES) for place in ("000000000", "room-1")]
     kafka.append(emit(row(*each), each[0]) for each in values)
     kafka.append(emit(label(place, minute, float(value > 25)), place) for place, minute, value in values if place == "000000000")
-    faults = Faults(seed, abort=0.1, crash_before_commit=0.1, crash_after_commit=0.1) if seed else Faults()
+    run(kafka, USE_CASES, Faults(seed, abort=0.1, crash_before_commit=0.1, crash_after_commit=0.1) if seed else Faults())
+    predictions = [decode(Prediction, record.value) for record in kafka.topic("stream-prediction")]
+    checkpoint = msgspec.json.decode(kafka.topic(CHECKPOINT_TOPIC)[-1].value)
+    assert checkpoint.pop("took")
+    return checkpoint, predictions
+
+
+def run(kafka: SimulatedKafka, use_cases, faults: Faults) -> None:
+    """The service from where it stands to the end of the log, through every crash."""
     while True:
         log = SimulatedLog(kafka, "online", faults)
         try:
-            drive(
-                lambda: online.online(USE_CASES, 100, (0,)),
+            return drive(
+                lambda: online.online(use_cases, 100, (0,)),
                 log_performers(log),
                 status=ServiceStatus("online", kafka.clock),
                 stopped=lambda log=log: log.idle_reads > 3,
                 idle=log.idle,
             )
-            break
         except Crash:
             continue
-    predictions = [decode(Prediction, record.value) for record in kafka.topic("stream-prediction")]
-    return msgspec.json.decode(kafka.topic(CHECKPOINT_TOPIC)[-1].value), predictions
+
+
+def checkpoints(kafka: SimulatedKafka) -> dict[str, dict]:
+    """The last one of each use case."""
+    return {record.key: msgspec.json.decode(record.value) for record in kafka.topic(CHECKPOINT_TOPIC)}
+
+
+def test_a_use_case_that_is_added_later_learns_from_then_on_beside_the_others() -> None:
+    """What the others still wait for is read again at the start, and it is new to all of it."""
+    kafka = SimulatedKafka(ManualClock(START_MS + MINUTES * MINUTE), partitions=1)
+    both = USE_CASES | {"added": USE_CASES["fan_speed"].model_copy(update={"name": "added"})}
+    for use_cases, minutes in ((USE_CASES, range(200)), (both, range(200, 400))):
+        kafka.append(emit(row(place, minute, 20.0 + minute % 9), place) for minute in minutes for place in ("000000000", "room-1"))
+        labels = (label("000000000", minute, float(minute % 9 > 4)) for minute in minutes)
+        kafka.append(emit(msgspec.structs.replace(each, use_case=name), "000000000") for each in labels for name in use_cases)
+        run(kafka, use_cases, Faults())
+    told = Counter(decode(Prediction, record.value).use_case for record in kafka.topic("stream-prediction"))
+    assert 0 < told["added"] < told["fan_speed"]
+    learnt = {name: state["learner"]["learnt"] for name, state in checkpoints(kafka).items()}
+    assert learnt == {"fan_speed": 390, "added": 190}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from mliot.messages import Feature, Window, decode
 from mliot.services import ServiceStatus
 from streaming import features
 from streaming.loop import drive, log_performers
-from streaming.ports import Partition, Record
+from streaming.openwindows import OpenWindows
+from streaming.ports import Emit, Partition
 from streaming.simulated import Crash, Faults, SimulatedKafka, SimulatedLog
 from tests.unit.dbt.generated import START, generated_frames, raw_value
 from tests.unit.dbt.naive import Comparison, Logged, Rows, compare, naive_models
@@ -28,9 +29,9 @@ def logged(kafka: SimulatedKafka, frames: list[Logged]) -> list[Logged]:
     """The frames with the offsets that they have in the simulated log."""
     placed = []
     for frame in frames:
-        held = kafka.records[Partition("stream-frame", frame.partition)]
-        placed.append(replace(frame, offset=len(held)))
-        held.append(Record("stream-frame", frame.partition, len(held), frame.event_ms, frame.place_id, raw_value(placed[-1]).encode(), ""))
+        partition = Partition("stream-frame", frame.partition)
+        placed.append(replace(frame, offset=kafka.log(partition).end))
+        kafka.write(partition, Emit("stream-frame", frame.place_id, raw_value(placed[-1]).encode(), "", frame.event_ms))
     return placed
 
 
@@ -54,11 +55,12 @@ def test_every_value_served_is_the_twins(models: FeatureModels, seed: int, capsy
     frames = logged(kafka, generated_frames(FRAMES, seed=seed + 1))
     faults = Faults(seed, abort=0.05, crash_before_commit=0.05, crash_after_commit=0.05) if seed else Faults()
     status = ServiceStatus("features", clock)
+    windows = OpenWindows(models)
     while True:
         log = SimulatedLog(kafka, "features", faults)
         try:
             drive(
-                lambda: features.features(models, (), rows=2000, fill_ms=1, grace_ms=600_000, idle_ms=1000),
+                lambda: features.features(windows, (), rows=2000, fill_ms=1, grace_ms=600_000, idle_ms=1000),
                 log_performers(log),
                 status=status,
                 stopped=lambda log=log: log.idle_reads > 10,

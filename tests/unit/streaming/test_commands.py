@@ -128,3 +128,8 @@ def test_what_is_no_message_is_kept_whole() -> None:
     assert out.counts["rejected"] == 1
     assert [emit.topic for emit in out.emits] == ["stream-deadletter"]
     assert out.counts["read"] == out.counts["used"] + out.counts["rejected"] + out.counts["passed"]
+
+
+def test_a_place_whose_device_cannot_be_named_gets_no_command() -> None:
+    assert judge(prediction(), ACTION, ledger(), "p" * 61 + "-fan", NOW) == "device_name"
+    assert judge(prediction(), ACTION, ledger(), "room/#-fan", NOW) == "device_name"

@@ -37,7 +37,7 @@ def label(minute: int, value: float, offset: int = 0, delay: int = 10) -> Record
 
 def decide(records: list[Record], students: dict[str, Student], now_ms: int) -> Outcome:
     out = Outcome("online", now_ms)
-    online.decide(online.read(records, students, out), students, out)
+    online.decide(online.read(records, students), students, out)
     return out
 
 
@@ -65,7 +65,7 @@ def test_what_waits_decides_from_where_a_restart_rereads() -> None:
     held = student()
     decide([row(0, 5), row(1, 6), label(0, 1.0, 3)], {"fan_speed": held}, NOW)
     at = {Partition("stream-feature", 0): 7, Partition("stream-label", 0): 4}
-    positions = needed_from({"fan_speed": held}, at)
+    positions = needed_from({"fan_speed": held}, at, {})
     assert {partition.topic: (p.offset, p.note) for partition, p in positions.items()} == {
         "stream-feature": (7, "5"),
         "stream-label": (4, "3"),
@@ -137,3 +137,27 @@ def test_it_says_nothing_before_it_has_seen_a_few_labels() -> None:
     for _ in range(LEAST_LEARNT - 1):
         learner.learn({"water_flow_avg": 1.0}, 1.0)
     assert learner.predict({"water_flow_avg": 1.0}) is None
+
+
+def test_a_label_that_is_no_class_is_refused_and_nothing_is_learnt_from_it() -> None:
+    held = student()
+    out = decide([row(0, temperature_avg=20.0), label(0, 1.5, 1), row(11, 2)], {"fan_speed": held}, NOW)
+    assert (out.counts["read"], out.counts["used"], out.counts["rejected"]) == (3, 2, 1)
+    assert held.learner.version == "online-0"
+
+
+def test_a_refusal_behind_a_record_that_waits_is_kept_for_its_turn() -> None:
+    bad = row(1, 1)._replace(value=b"{broken")
+    waiting = online.Waiting((Partition("stream-feature", 0), Partition("stream-label", 0)))
+    waiting.add(online.read([row(0), bad], {"fan_speed": student()}))
+    assert waiting.ready(frozenset()) == []  # the labels may still hold something earlier
+    out = Outcome("online", NOW)
+    online.decide(waiting.ready(frozenset({Partition("stream-label", 0)})), {"fan_speed": student()}, out)
+    assert (out.counts["read"], out.counts["used"], out.counts["rejected"]) == (2, 1, 1)
+    assert sum(emit.topic == "stream-deadletter" for emit in out.emits) == 1
+
+
+def test_a_restart_gets_over_a_record_that_was_refused_before_it() -> None:
+    held = student()
+    remember([row(0), row(1, 1)._replace(value=b"{broken"), label(0, 1.0, 2)], {"fan_speed": held})
+    assert (len(held.rows), len(held.labels)) == (1, 1)

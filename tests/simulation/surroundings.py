@@ -1,0 +1,95 @@
+"""What stands around the services: a clock, a model server, and the fans that obey commands."""
+
+import json
+import random
+from dataclasses import dataclass, field
+
+from mliot.clock import ManualClock
+from mliot.errors import Transient
+from mliot.featuremodels import FeatureModels
+from streaming.openwindows import OpenWindows
+from streaming.ports import Score, Scored, Scores
+from streaming.simulated import SimulatedBroker
+
+
+@dataclass
+class WorldClock(ManualClock):
+    """Time passes when the scheduler says so; a process that waits only falls asleep. ``skew_ms`` is how wrong the wall clock is."""
+
+    skew_ms: int = 0
+    slept_ms: int = 0
+
+    def now_ms(self) -> int:
+        return self.ms + self.skew_ms
+
+    def advance(self, ms: int) -> None:
+        self.slept_ms += ms
+
+
+@dataclass
+class Databases:
+    """In-memory databases for features services, made once for many worlds: each service empties its own as it starts."""
+
+    models: FeatureModels
+    _made: list[OpenWindows] = field(default_factory=list)
+    _taken: int = 0
+
+    def take(self) -> OpenWindows:
+        """One that nobody else of this world has."""
+        if self._taken == len(self._made):
+            self._made.append(OpenWindows(self.models))
+        self._taken += 1
+        return self._made[self._taken - 1]
+
+    def free(self) -> None:
+        """The world is over."""
+        self._taken = 0
+
+
+@dataclass
+class ModelServer:
+    """Scores rows so that anybody can say what the answer must be."""
+
+    clock: WorldClock
+    champion: bool
+    version: int = 1
+    down_until_ms: int = 0
+    slow_until_ms: int = 0
+
+    def score(self, effect: Score) -> Scores | None:
+        if self.clock.ms < self.down_until_ms:
+            raise Transient("the model server is down")
+        if self.clock.ms < self.slow_until_ms:
+            self.clock.advance(2_000)
+        if not self.champion:
+            return None
+        return Scores(f"v{self.version}", "f", [Scored(self._value(effect.use_case, row), 0.9) for row in effect.rows])
+
+    def _value(self, use_case: str, row: dict) -> float:
+        if use_case == "water_flow":
+            return (row["water_flow_avg"] or 0.0) + self.version
+        temperature = row["temperature_avg"] or 0.0
+        return float("nan") if temperature >= 38 else float((int(temperature) + self.version) % 4)
+
+
+@dataclass
+class Fans:
+    """Each command is answered after a moment, or never; one that comes again is answered again."""
+
+    broker: SimulatedBroker
+    rng: random.Random
+    patience: float
+    seen: int = 0
+    answers: list[tuple[int, str, bytes]] = field(default_factory=list)
+
+    def obey(self, now_ms: int) -> None:
+        for message in self.broker.published[self.seen :]:
+            body = json.loads(message.payload)
+            if self.rng.random() >= self.patience:
+                answer = {"command_id": body["command_id"], "ok": self.rng.random() < 0.8}
+                self.answers.append((now_ms + self.rng.randrange(3_000), f"{message.topic}/ack", json.dumps(answer).encode()))
+        self.seen = len(self.broker.published)
+        due = [answer for answer in self.answers if answer[0] <= now_ms]
+        self.answers = [answer for answer in self.answers if answer[0] > now_ms]
+        for _, topic, payload in due:
+            self.broker.offer(topic, payload)
