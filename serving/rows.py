@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mliot.answers import answers
 from mliot.modelcard import ModelCard
 from mliot.scoring import Matrix, Scores
 from serving.problems import Refused
@@ -35,18 +36,14 @@ def predictions(scores: Scores, card: ModelCard) -> list[Prediction]:
     broken = np.flatnonzero(~np.isfinite(scores.values))
     if len(broken):
         raise Refused(422, f"rows[{broken[0]}]: the model's answer is not finite", f"rows[{broken[0]}]")
-    if scores.probabilities is not None:
-        answers = zip(scores.values.tolist(), scores.probabilities.round(6).tolist(), strict=True)
-        return [Prediction.model_construct(value=int(value), probability=p, low=None, high=None) for value, p in answers]
-    half = card.interval.half_width if card.interval else None
     return [
         Prediction.model_construct(
-            value=value,
-            probability=None,
-            low=None if half is None else value - half,
-            high=None if half is None else value + half,
+            value=answer.value if answer.probability is None else int(answer.value),
+            probability=answer.probability,
+            low=answer.low,
+            high=answer.high,
         )
-        for value in scores.values.tolist()
+        for answer in answers(scores, card)
     ]
 
 

@@ -1,6 +1,7 @@
 """The ``mliot`` command line. Commands stand in modules by subject, each with ``register(app)``; here they are put together."""
 
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
@@ -23,11 +24,16 @@ one folder ([cyan]MLIOT_HOME[/cyan], else .mliot).
 
   mliot trace --device iot_sensor_0 --last     from the frame to the device's answer
   mliot audit                                  nothing missing, nothing twice
+  mliot replay --sample 1000                   decide again from the log, and compare
   mliot deadletter list                        what could not be used, and why
 
 Settings are variables [cyan]MLIOT_*[/cyan], or lines of a file .env; docs/settings.md names them all.
 Exit codes: 0 well, 1 not well, 2 something for you to change, which is said in one line.
 """
+
+
+COMMANDS = "mliot.commands"
+"""Entry points of packages that this one does not import: each is a function that adds its commands to the command line."""
 
 
 def build() -> typer.Typer:
@@ -36,6 +42,8 @@ def build() -> typer.Typer:
     demo.register(app)
     stack.register(app)
     lineage.register(app)
+    for added in sorted(entry_points(group=COMMANDS), key=lambda added: added.name):
+        added.load()(app)
     return app
 
 
