@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from assets import keys
 from mliot.clock import Clock
+from mliot.modelcard import Interval
 from mliot.modelstore import ModelStore, StoredModel
 from mliot.monitoring.reference import keep_reference
 from mliot.settings import Settings
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 VERSION, COMPARED_WITH = "version", "compared_with"
 """Metadata of a candidate by which the gate and the promotion know what they speak of."""
 NO_CHAMPION = "no champion yet"
+RUNS_LOOKED_AT = 50
+"""More runs than ever wait at a time, so that one that has evaluated a data test is among them."""
 
 
 def training(use_case: UseCase, tests: Iterable[dg.AssetCheckKey]) -> dg.AssetsDefinition:
@@ -77,13 +80,16 @@ def read_training_set(settings: Settings, use_case: UseCase) -> pa.Table:
 
 def failed_tests(instance: dg.DagsterInstance, tests: Sequence[dg.AssetCheckKey]) -> Sequence[str]:
     """The names of those ``tests`` that did not pass when they last ran; one that only warns does not count."""
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(tests)
-    return sorted(key.name for key, record in records.items() if _failed(record))
+    evaluations = (_newest_evaluation(instance, test) for test in tests)
+    return sorted(one.check_name for one in evaluations if one and not one.passed and one.severity == dg.AssetCheckSeverity.ERROR)
 
 
-def _failed(record: Any) -> bool:
-    evaluation = record.evaluation
-    return evaluation is not None and not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+def _newest_evaluation(instance: dg.DagsterInstance, test: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """By the time at which it was made: Dagster's own order is by when each was planned, and what a waiting run has planned is none yet."""
+    records = instance.event_log_storage.get_asset_check_execution_history(test, limit=RUNS_LOOKED_AT)
+    made = [(record.event.timestamp, record.evaluation) for record in records if record.event]
+    newest = max(((at, one) for at, one in made if isinstance(one, dg.AssetCheckEvaluation)), key=lambda each: each[0], default=None)
+    return newest[1] if newest else None
 
 
 def _metadata(use_case: UseCase, made: "Candidate", version: str, champion: StoredModel | None) -> Mapping[str, Any]:
@@ -100,10 +106,17 @@ def _metadata(use_case: UseCase, made: "Candidate", version: str, champion: Stor
         "answers": dg.MetadataValue.md(as_markdown(judged_figure(use_case, made.judged), f"{use_case.title}: answers beside the truth")),
         "feature_version": card.feature_version,
         "data": dg.MetadataValue.json(msgspec.to_builtins(card.data)),
+        **({"interval": interval_text(use_case, card.interval)} if card.interval else {}),
         "libraries": dg.MetadataValue.json(card.libraries),
         **{name: dg.MetadataValue.float(value) for name, value in card.metrics.items()},
         **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in notes))} if (notes := (*made.notes, *_warned(made))) else {}),
     }
+
+
+def interval_text(use_case: UseCase, interval: Interval) -> str:
+    """The interval's width, what it was made for and what it was seen to hold, in one line."""
+    measured = "not measured" if interval.measured is None else f"{interval.measured:.1%} of {interval.rows} later rows measured"
+    return f"plus or minus {interval.half_width:.4g} {use_case.unit}; coverage {interval.coverage:.0%} asked for, {measured}"
 
 
 def candidates_table(use_case: UseCase, made: "Candidate") -> str:

@@ -13,15 +13,32 @@ from mliot.usecase import UseCase
 
 @dataclass(frozen=True)
 class Judgement:
-    """The gate's verdict on the newest candidate. ``outdated`` says why the comparison no longer holds, or nothing."""
+    """The gate's verdict on the newest candidate, made in the run ``run_id``, beside the ``champion`` of now.
+
+    ``outdated`` says why the comparison no longer holds, or nothing.
+    """
 
     candidate: StoredModel
+    run_id: str
+    champion: str | None
     verdict: Verdict
     outdated: str
 
     @property
     def passed(self) -> bool:
         return self.verdict.passed and not self.outdated
+
+    @property
+    def champion_stays(self) -> bool:
+        """True for the ordinary outcome of a retraining: a sound candidate, compared with the champion of now, is not better."""
+        return self.verdict.only_not_better and self.champion is not None and not self.outdated
+
+    @property
+    def summary(self) -> str:
+        """The outcome in one line, with the first reason of a refusal."""
+        if self.passed:
+            return "passed"
+        return f"candidate refused: {'champion stays: ' if self.champion else ''}{self.reasons[0]}"
 
     @property
     def reasons(self) -> list[str]:
@@ -35,17 +52,19 @@ def judgement(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase
     """What the gate says of the newest candidate. Raises :class:`dagster.Failure` where there is none."""
     event = instance.get_latest_materialization_event(keys.candidate(use_case.name))
     materialization = event.asset_materialization if event else None
-    if materialization is None:
+    if event is None or materialization is None:
         raise dg.Failure(f"{use_case.name}: there is no candidate yet; materialize {keys.candidate(use_case.name).to_user_string()} first")
     candidate = store.get(use_case.name, str(materialization.metadata[VERSION].value))
-    champion = store.aliases(use_case.name).champion
-    compared_with, now = str(materialization.metadata[COMPARED_WITH].value), champion.version if champion else NO_CHAMPION
+    pointer = store.aliases(use_case.name).champion
+    champion = pointer.version if pointer else None
+    compared_with, now = str(materialization.metadata[COMPARED_WITH].value), champion or NO_CHAMPION
     outdated = "" if now in (compared_with, candidate.version) else f"compared with {compared_with}, but the champion is {now}: train again"
-    return Judgement(candidate, judge(use_case.gate, candidate.card.evidence), outdated)
+    return Judgement(candidate, event.run_id, champion, judge(use_case.gate, candidate.card.evidence), outdated)
 
 
 def validation(use_case: UseCase) -> dg.AssetChecksDefinition:
-    """The gate of one use case."""
+    """The gate of one use case. Any refusal is a failed check. One because the champion is simply still the better model has severity WARN:
+    Dagster fails a run for a failed blocking check of severity ERROR, and this one found nothing wrong; promotion heeds both."""
 
     @dg.asset_check(
         asset=keys.candidate(use_case.name),
@@ -57,7 +76,8 @@ def validation(use_case: UseCase) -> dg.AssetChecksDefinition:
         found = judgement(context.instance, store, use_case)
         return dg.AssetCheckResult(
             passed=found.passed,
-            description="passed" if found.passed else f"refused: {found.reasons[0]}",
+            severity=dg.AssetCheckSeverity.WARN if found.champion_stays else dg.AssetCheckSeverity.ERROR,
+            description=found.summary,
             metadata={
                 VERSION: found.candidate.version,
                 "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in found.reasons)),

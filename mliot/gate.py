@@ -5,12 +5,15 @@ A loss is 1 - macro F1 for classes and the mean absolute error for numbers: less
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
+from math import inf, isnan
 from typing import Literal
 
 import msgspec
 
 from mliot.usecase import Gate
+
+COMPARISONS = ("over_baseline", "over_champion")
+"""The checks by which a sound candidate may simply turn out not to be better; every other one refuses something that is broken."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +40,7 @@ class Check:
     name: str
     value: float | None
     limit: float
-    sense: Literal["at least", "at most"]
+    sense: Literal["at least", "more than", "at most"]
     note: str = ""
 
     @property
@@ -45,7 +48,13 @@ class Check:
         """False too for a value that is not a number: what was not measured proves nothing."""
         if self.value is None:
             return True
-        return self.value >= self.limit if self.sense == "at least" else self.value <= self.limit
+        match self.sense:
+            case "at least":
+                return self.value >= self.limit
+            case "more than":
+                return self.value > self.limit
+            case "at most":
+                return self.value <= self.limit
 
     def __str__(self) -> str:
         shown = "nothing to compare with" if self.value is None else f"{self.value:.4g}"
@@ -62,6 +71,12 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
+
+    @property
+    def only_not_better(self) -> bool:
+        """True where nothing refuses but a measured comparison with baseline or champion: an ordinary outcome, nothing is broken."""
+        refused = [check for check in self.checks if not check.passed]
+        return bool(refused) and all(check.name in COMPARISONS and check.value is not None and not isnan(check.value) for check in refused)
 
     @property
     def reasons(self) -> list[str]:
@@ -85,13 +100,13 @@ def _checks(gate: Gate, evidence: Evidence) -> Iterator[Check]:
         f"loss {evidence.loss:.4g}, baseline's {evidence.baseline_loss:.4g}",
     )
     if evidence.champion_loss is None:
-        yield Check("over_champion", None, gate.over_champion, "at least", "no champion yet")
+        yield Check("over_champion", None, gate.over_champion, "more than", "no champion yet")
     else:
         yield Check(
             "over_champion",
             saved(evidence.loss, evidence.champion_loss),
             gate.over_champion,
-            "at least",
+            "more than",  # equal is not better: the champion stays
             f"loss {evidence.loss:.4g}, champion's {evidence.champion_loss:.4g}",
         )
     yield Check("onnx_parity", evidence.parity, gate.onnx_parity, "at most")

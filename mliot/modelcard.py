@@ -17,10 +17,16 @@ class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction interval: the answer plus or minus ``half_width`` holds the truth with probability ``coverage`` or more."""
+    """A prediction interval: the answer plus or minus ``half_width``, made to hold the share ``coverage`` of truths.
+
+    ``measured`` is the share that it did hold of the ``rows`` later ones on which the model was judged: in a series that bursts and drifts
+    it lies above or below what the interval was made for. None for models judged before that was measured.
+    """
 
     half_width: float
     coverage: float
+    measured: float | None = None
+    rows: int = 0
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

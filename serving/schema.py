@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mliot.fields import NAME
 from mliot.modelstore import Alias
 
 MOST_ROWS = 10_000
@@ -31,7 +32,7 @@ class PredictEntityRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", title="PredictEntityRequest")
 
     use_case: str = Field(description="Name of the use case.")
-    place_id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Whose newest features are scored.")
+    place_id: Annotated[str, Field(pattern=f"^{NAME}$")] = Field(description="Whose newest features are scored.")
     alias: Alias = Field("champion", description="Which model answers: the champion, or the challenger that runs in its shadow.")
 
 
@@ -40,8 +41,14 @@ class Prediction(BaseModel):
 
     value: int | float = Field(description="The predicted class or number, in the use case's unit.", examples=[2])
     probability: float | None = Field(description="Classes only: the model's probability of this class, 0 to 1.", examples=[0.93])
-    low: float | None = Field(description="Numbers only: lower end of the prediction interval, in the use case's unit.", examples=[None])
-    high: float | None = Field(description="Numbers only: upper end of the prediction interval, in the use case's unit.", examples=[None])
+    low: float | None = Field(
+        description="Numbers only: lower end of the prediction interval, in the use case's unit; /models tells its coverage.",
+        examples=[None],
+    )
+    high: float | None = Field(
+        description="Numbers only: upper end of the prediction interval, in the use case's unit; /models tells its coverage.",
+        examples=[None],
+    )
 
 
 class PredictResponse(BaseModel):
@@ -82,4 +89,7 @@ class ModelInCharge(BaseModel):
     columns: list[str] = Field(description="Columns that a row must have.")
     estimator: str
     metrics: dict[str, float]
-    interval_coverage: float | None = Field(description="Numbers only: share of truths that the interval is to hold.")
+    interval_coverage: float | None = Field(description="Numbers only: share of truths that the interval was made to hold.")
+    interval_measured: float | None = Field(
+        description="Numbers only: share that it did hold of the later rows on which the model was judged; bursts and drift move it."
+    )

@@ -30,9 +30,14 @@ def half_width(labels: Floats, answers: Floats, coverage: float = COVERAGE) -> f
 
     The model must not have seen these rows. Where they and the rows to come are exchangeable, answer plus or minus half the width holds
     the truth with probability ``coverage`` or more, whatever the model and the noise (Vovk, Gammerman and Shafer 2005; Lei, G'Sell,
-    Rinaldo, Tibshirani and Wasserman 2018, "Distribution-free predictive inference for regression"). Sensor series drift, so the coverage
-    in service is watched rather than trusted.
+    Rinaldo, Tibshirani and Wasserman 2018, "Distribution-free predictive inference for regression"). Sensor series burst and drift, so
+    that holds in the long run only: the coverage is measured on later rows (:func:`covered`) and told beside the one asked for.
     """
     residuals = np.sort(np.abs(labels - answers))
     rank = ceil((len(residuals) + 1) * coverage)
     return float(residuals[rank - 1]) if rank <= len(residuals) else inf
+
+
+def covered(labels: Floats, answers: Floats, half: float) -> float:
+    """The share of ``labels`` that lie within ``half`` of their answer."""
+    return float(np.mean(np.abs(labels - answers) <= half))

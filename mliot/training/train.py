@@ -100,7 +100,7 @@ def train(
         typical=_typical(use_case, split.fit.values),
         metrics=_metrics(use_case, evidence),
         evidence=evidence,
-        interval=_interval(use_case, split.calibration, scorer),
+        interval=_interval(use_case, split.calibration, scorer, judged),
         created_ms=created_ms,
         libraries={name: version(name) for name in LIBRARIES},
     )
@@ -149,12 +149,15 @@ def _metrics(use_case: UseCase, evidence: Evidence) -> dict[str, float]:
     return {f"{who}{name}": round(one, 6) for who, one in value.items()}
 
 
-def _interval(use_case: UseCase, calibration: Rows, scorer: Scorer) -> Interval | None:
-    """The interval of a number's answers, None for classes and where there are too few rows to measure one."""
+def _interval(use_case: UseCase, calibration: Rows, scorer: Scorer, judged: Judged) -> Interval | None:
+    """The interval of a number's answers, its coverage measured on the judged rows; None for classes and where there are too few rows."""
     if use_case.kind == "class":
         return None
     half = evaluate.half_width(calibration.labels, scorer.score(calibration.values).values)
-    return Interval(half_width=half, coverage=evaluate.COVERAGE) if isfinite(half) else None
+    if not isfinite(half):
+        return None
+    measured = evaluate.covered(judged.labels, judged.candidate, half)
+    return Interval(half_width=half, coverage=evaluate.COVERAGE, measured=round(measured, 4), rows=len(judged.labels))
 
 
 def _typical(use_case: UseCase, values: Matrix) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from mliot.modelstore import ModelStore
 from mliot.usecase import Gate, Label, Linear, UseCase
 
 MakeCandidate = Callable[..., str]
+StoreCandidate = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -36,16 +37,26 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 @pytest.fixture
-def make_candidate(use_case: UseCase, store: ModelStore, save_constant_model: Callable[..., str]) -> MakeCandidate:
-    """Stores a candidate with that loss beside a baseline of 1.0 and says so to Dagster, as the asset would."""
+def store_candidate(use_case: UseCase, store: ModelStore, save_constant_model: Callable[..., str]) -> StoreCandidate:
+    """Stores a candidate with that loss beside a baseline of 1.0; gives the metadata that the asset would have."""
     made = iter(range(1_764_000_000_000, 1_765_000_000_000, 1000))
 
-    def make(instance: dg.DagsterInstance, loss: float, **changes: object) -> str:
+    def make(loss: float, **changes: object) -> dict[str, str]:
         champion = store.aliases(use_case.name).champion
         evidence = {"rows": 100, "loss": loss, "baseline_loss": 1.0, "champion_loss": None, "parity": 0.0, "p99_ms": 0.1, "size_mb": 0.1}
         version = save_constant_model(store, use_case, loss, created_ms=next(made), evidence=Evidence(**{**evidence, **changes}))
-        metadata = {VERSION: version, COMPARED_WITH: champion.version if champion else NO_CHAMPION}
+        return {VERSION: version, COMPARED_WITH: champion.version if champion else NO_CHAMPION}
+
+    return make
+
+
+@pytest.fixture
+def make_candidate(use_case: UseCase, store_candidate: StoreCandidate) -> MakeCandidate:
+    """Stores such a candidate and tells Dagster of it, outside any run; gives its version."""
+
+    def make(instance: dg.DagsterInstance, loss: float, **changes: object) -> str:
+        metadata = store_candidate(loss, **changes)
         instance.report_runless_asset_event(dg.AssetMaterialization(keys.candidate(use_case.name), metadata=metadata))
-        return version
+        return metadata[VERSION]
 
     return make

@@ -12,6 +12,7 @@ from mliot.modelstore import ModelStore
 from mliot.usecase import UseCase
 
 MakeCandidate = Callable[..., str]
+StoreCandidate = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -20,10 +21,17 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def promote(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase) -> dg.ExecuteInProcessResult:
-    """The check on a candidate that stands already, and the champion behind it."""
+def retrain(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, candidate: dict[str, str] | None = None
+) -> dg.ExecuteInProcessResult:
+    """The candidate (one that stands already where none is given), the check on it, and the champion behind it, in one run."""
+
+    @dg.asset(key=keys.candidate(use_case.name))
+    def trained() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata=candidate)
+
     definitions = dg.Definitions(
-        assets=[dg.AssetSpec(keys.candidate(use_case.name)), promotion(use_case)],
+        assets=[trained if candidate else dg.AssetSpec(keys.candidate(use_case.name)), promotion(use_case)],
         asset_checks=[validation(use_case)],
         resources={"store": store},
         jobs=[dg.define_asset_job("promote", dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks())],
@@ -44,7 +52,7 @@ def test_the_first_candidate_that_beats_the_baseline_takes_charge(
     instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
 ) -> None:
     version = make_candidate(instance, loss=0.5)
-    result = promote(instance, store, use_case)
+    result = retrain(instance, store, use_case)
     assert result.success
     assert in_charge(store, use_case) == version
     (evaluation,) = result.get_asset_check_evaluations()
@@ -58,40 +66,83 @@ def test_the_first_candidate_that_beats_the_baseline_takes_charge(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"loss": 0.99}, "over_baseline"),
-        ({"loss": 0.5, "champion_loss": 0.4}, "over_champion"),
         ({"loss": 0.5, "parity": 0.1}, "onnx_parity"),
+        ({"loss": 0.5, "champion_loss": 0.4, "parity": 0.1}, "over_champion"),
         ({"loss": 0.5, "failed_tests": ("training_pump_filled",)}, "data_tests_failed"),
         ({"loss": 0.5, "rows": 3}, "holdout_rows"),
     ],
 )
-def test_a_refused_candidate_fails_the_check_and_the_champion_stays(
+def test_a_broken_candidate_fails_check_and_run(
     instance: dg.DagsterInstance,
     store: ModelStore,
     use_case: UseCase,
-    make_candidate: MakeCandidate,
+    store_candidate: StoreCandidate,
     changes: dict[str, object],
     reason: str,
 ) -> None:
-    first = make_candidate(instance, loss=0.6)
-    assert promote(instance, store, use_case).success
-    make_candidate(instance, **changes)
-    result = promote(instance, store, use_case)
+    first = store_candidate(loss=0.6)
+    assert retrain(instance, store, use_case, first).success
+    result = retrain(instance, store, use_case, store_candidate(**changes))
     assert not result.success
-    assert in_charge(store, use_case) == first
+    assert in_charge(store, use_case) == first["version"]
+    assert refusal(result).severity == dg.AssetCheckSeverity.ERROR
+    assert str(refusal(result).description).startswith(f"candidate refused: champion stays: {reason}")
+    assert not result.asset_materializations_for_node("pump__champion")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loss": 0.5, "champion_loss": 0.4}, "over_champion: -0.25, more than 0"),
+        ({"loss": 0.6, "champion_loss": 0.6}, "over_champion: 0, more than 0"),
+        ({"loss": 0.99, "champion_loss": 0.98}, "over_baseline: 0.01, at least 0.02"),
+    ],
+)
+def test_a_candidate_that_is_not_better_fails_the_blocking_check_but_not_the_run(
+    instance: dg.DagsterInstance,
+    store: ModelStore,
+    use_case: UseCase,
+    store_candidate: StoreCandidate,
+    changes: dict[str, float],
+    reason: str,
+) -> None:
+    first = store_candidate(loss=0.6)
+    assert retrain(instance, store, use_case, first).success
+    result = retrain(instance, store, use_case, store_candidate(**changes))
+    assert result.success
+    assert in_charge(store, use_case) == first["version"]
+    assert len(store.history(use_case.name)) == 1
+    assert str(refusal(result).description).startswith(f"candidate refused: champion stays: {reason}: refused")
+    assert not result.asset_materializations_for_node("pump__champion")
+    (said,) = result.asset_observations_for_node("pump__champion")
+    assert said.metadata["stays"].value == refusal(result).description
+
+
+def test_without_a_champion_not_better_than_the_baseline_is_no_ordinary_outcome(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, store_candidate: StoreCandidate
+) -> None:
+    result = retrain(instance, store, use_case, store_candidate(loss=0.99))
+    assert not result.success
+    assert str(refusal(result).description).startswith("candidate refused: over_baseline")
+
+
+def refusal(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    """The failed blocking check of a run."""
     (evaluation,) = result.get_asset_check_evaluations()
     assert not evaluation.passed
     assert evaluation.blocking
-    assert str(evaluation.description).startswith(f"refused: {reason}")
-    assert not result.get_asset_materialization_events()
+    return evaluation
 
 
 def test_the_champion_alone_cannot_be_moved_past_the_gate(
     instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, make_candidate: MakeCandidate
 ) -> None:
-    make_candidate(instance, loss=0.99)
-    assert not only_champion(instance, store, use_case).success
-    assert in_charge(store, use_case) is None
+    first = make_candidate(instance, loss=0.6)
+    assert only_champion(instance, store, use_case).success
+    for loss in (0.99, 0.7):
+        make_candidate(instance, loss=loss, champion_loss=0.6)
+        assert not only_champion(instance, store, use_case).success  # who asks for it by name is told
+    assert in_charge(store, use_case) == first
 
 
 def test_a_candidate_compared_with_a_former_champion_is_refused(
@@ -130,12 +181,14 @@ def test_the_alias_follows_a_candidate_by_itself_only_if_the_check_on_it_passed(
         jobs=[dg.define_asset_job("check", dg.AssetSelection.all_asset_checks())],
     )
     asked, cursor = [], None
-    for loss in (0.99, 0.5):
-        make_candidate(instance, loss=loss)
+    first = make_candidate(instance, loss=0.6)
+    store.move(use_case.name, "champion", first, who="test", why="test")
+    for loss in (0.99, 0.6, 0.5):
+        make_candidate(instance, loss=loss, champion_loss=0.6)
         definitions.resolve_job_def("check").execute_in_process(instance=instance, raise_on_error=False)
         found = dg.evaluate_automation_conditions(
             definitions, instance, asset_selection=dg.AssetSelection.assets(keys.champion(use_case.name)), cursor=cursor
         )
         cursor = found.cursor
         asked.append(found.total_requested)
-    assert asked == [0, 1]
+    assert asked == [0, 0, 1]

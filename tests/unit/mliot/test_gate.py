@@ -71,9 +71,37 @@ def test_without_champion_only_the_baseline_counts() -> None:
     assert refused(changed(GOOD, champion_loss=None, baseline_loss=0.1)) == ["over_baseline"]
 
 
-def test_equal_to_the_champion_passes_where_nothing_more_is_asked() -> None:
-    assert refused(changed(GOOD, champion_loss=GOOD.loss)) == []
-    assert refused(changed(GOOD, champion_loss=GOOD.loss), Gate(over_champion=0.01)) == ["over_champion"]
+@pytest.mark.parametrize("margin", [0.0, 0.25])
+def test_equal_is_not_better_and_exactly_the_margin_is_not_more(margin: float) -> None:
+    gate = Gate(over_champion=margin)
+    just = changed(GOOD, champion_loss=GOOD.loss / (1 - margin))
+    assert refused(just, gate) == ["over_champion"]
+    assert refused(changed(just, loss=just.loss * 0.999), gate) == []
+    assert judge(GATE, changed(GOOD, champion_loss=GOOD.loss)).reasons[3] == (
+        "over_champion: 0, more than 0: refused (loss 0.2, champion's 0.2)"
+    )
+
+
+def test_two_models_without_any_loss_are_equal() -> None:
+    assert refused(changed(GOOD, loss=0.0, champion_loss=0.0)) == ["over_champion"]
+
+
+@pytest.mark.parametrize(
+    ("change", "ordinary"),
+    [
+        ({}, False),  # it passes
+        ({"champion_loss": 0.2}, True),
+        ({"champion_loss": 0.0}, True),
+        ({"baseline_loss": 0.1, "champion_loss": 0.1}, True),
+        ({"champion_loss": 0.2, "parity": 0.1}, False),
+        ({"champion_loss": 0.2, "failed_tests": ("a",)}, False),
+        ({"rows": 3}, False),
+        ({"champion_loss": nan}, False),
+        ({"loss": nan}, False),
+    ],
+)
+def test_not_better_is_told_apart_from_broken(change: dict[str, object], ordinary: bool) -> None:
+    assert judge(GATE, changed(GOOD, **change)).only_not_better is ordinary
 
 
 @pytest.mark.parametrize("field", ["loss", "baseline_loss", "champion_loss", "parity", "p99_ms", "size_mb"])

@@ -5,7 +5,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from mliot.training.evaluate import confusion, half_width, loss
+from mliot.training.evaluate import confusion, covered, half_width, loss
 
 
 def test_loss_of_classes_is_one_minus_macro_f1() -> None:
@@ -31,6 +31,10 @@ def test_half_width_is_the_quantile_with_the_correction_for_few_rows() -> None:
     labels = np.arange(1.0, 20)  # residuals 1 ... 19: rank ceil(20 * 0.9) = 18
     assert half_width(labels, np.zeros(19), 0.9) == 18
     assert half_width(np.arange(1.0, 9), np.zeros(8), 0.9) == inf
+
+
+def test_covered_counts_the_interval_s_ends_as_inside() -> None:
+    assert covered(np.array([1.0, 2, 3, 4]), np.zeros(4), 2.0) == 0.5
 
 
 def test_the_interval_covers_what_it_says_on_fresh_rows() -> None:

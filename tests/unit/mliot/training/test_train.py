@@ -36,9 +36,11 @@ def test_a_class_candidate_passes_the_gate(make_table) -> None:
 
 def test_a_number_candidate_has_an_interval_that_covers(make_table) -> None:
     candidate = trained(FLOW, make_table(FLOW, 1200))
-    assert candidate.card.interval is not None
-    inside = np.abs(candidate.judged.labels - candidate.judged.candidate) <= candidate.card.interval.half_width
+    interval = candidate.card.interval
+    assert interval is not None
+    inside = np.abs(candidate.judged.labels - candidate.judged.candidate) <= interval.half_width
     assert inside.mean() > 0.8
+    assert (interval.coverage, interval.measured, interval.rows) == (0.9, round(inside.mean(), 4), 300)
     assert candidate.card.metrics.keys() == {"mae", "baseline_mae"}
 
 
