@@ -1,8 +1,6 @@
 """A use case in service: drift of what it is fed, and its live score beside the baseline."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,14 +11,13 @@ from mliot.modelstore import ModelStore
 from mliot.monitoring.drift import ALARM_SHARE, DRIFTED_FROM, METHOD, Drift, TooFewRows, measure_drift
 from mliot.monitoring.livescore import LiveScore, live_scores, read_answered
 from mliot.monitoring.reference import read_reference
+from mliot.monitoring.reports import URL_PATH, Reports
 from mliot.monitoring.served import newest_served
 from mliot.settings import Settings
 from mliot.usecase import UseCase
 from mliot.warehouse.access import open_warehouse
 
 NEWEST_ROWS = 5000
-KEPT_PAGES = 24
-"""Newest reports that are kept of each use case; one is 4 MB."""
 
 
 def monitoring(use_case: UseCase) -> Sequence[dg.AssetsDefinition]:
@@ -73,15 +70,19 @@ def drift_result(
         return _nothing_to_compare(alarm, "no champion yet" if champion is None else f"training rows of {champion.version} were not kept")
     with open_warehouse(settings) as con:
         current = newest_served(con, use_case, NEWEST_ROWS)
-    page = (
-        settings.reports_path.resolve() / use_case.name / f"drift-{datetime.fromtimestamp(clock.now_ms() / 1000, UTC):%Y%m%d-%H%M%S}.html"
-    )
+    reports = Reports(settings.reports_path)
+    report, page = reports.make(use_case.name, clock.now_ms())
     try:
         found = measure_drift(reference, current, page)
     except TooFewRows as reason:
         return _nothing_to_compare(alarm, str(reason))
-    drop_old_pages(page.parent)
-    return dg.MaterializeResult(metadata=_drift_metadata(found, champion.version, page), check_results=[_drift_check(alarm, found)])
+    reports.drop_old(use_case.name)
+    # served by the dashboard: a browser refuses to follow a page of Dagster's to a file
+    served = {"report": settings.dashboard_address + report.url_path, "reports": settings.dashboard_address + URL_PATH}
+    return dg.MaterializeResult(
+        metadata={**{name: dg.MetadataValue.url(url) for name, url in served.items()}, **_drift_metadata(found, champion.version)},
+        check_results=[_drift_check(alarm, found)],
+    )
 
 
 def scores_table(use_case: UseCase, scores: Sequence[LiveScore]) -> str:
@@ -92,12 +93,6 @@ def scores_table(use_case: UseCase, scores: Sequence[LiveScore]) -> str:
         role = "shadow" if score.shadow else "in charge"
         lines.append(f"| {score.model_version} | {role} | {score.rows} | {score.loss:.4g} | {score.baseline_loss:.4g} |")
     return "\n".join(lines)
-
-
-def drop_old_pages(folder: Path, kept: int = KEPT_PAGES) -> None:
-    """Deletes all but the newest ``kept`` reports in ``folder``; their names sort by time."""
-    for page in sorted(folder.glob("drift-*.html"))[:-kept]:
-        page.unlink()
 
 
 def _nothing_to_compare(alarm: dg.AssetCheckSpec, why: str) -> dg.MaterializeResult[None]:
@@ -116,13 +111,12 @@ def _drift_check(alarm: dg.AssetCheckSpec, found: Drift) -> dg.AssetCheckResult:
     )
 
 
-def _drift_metadata(found: Drift, version: str, page: Path) -> dict[str, Any]:
+def _drift_metadata(found: Drift, version: str) -> dict[str, Any]:
     lines = [f"| column | {METHOD} distance | |", "|---|---|---|"]
     for name, distance in sorted(found.distances.items(), key=lambda each: -each[1]):
         lines.append(f"| {name} | {distance:.3f} | {'drifted' if distance >= DRIFTED_FROM else ''} |")
     lines += [f"| {name} | | silent |" for name in found.silent]
     return {
-        "report": dg.MetadataValue.url(page.as_uri()),
         "champion": version,
         "share_drifted": dg.MetadataValue.float(found.share),
         "reference_rows": found.reference_rows,

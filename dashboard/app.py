@@ -5,22 +5,26 @@ import os
 from collections.abc import Callable
 
 import structlog
-from nicegui import app, run, ui
+from nicegui import app, ui
 
-from dashboard.page.chain import chain_page, message_page
+from dashboard.page.chain import NOTHING, TracePage
 from dashboard.page.overview import OverviewPage
+from dashboard.page.reports import reports_page
 from dashboard.page.shell import FAVICON, TITLE, add_shared_head, shell
 from dashboard.peers import Peers
+from dashboard.reports import add_report_route
 from dashboard.rows import Snapshot
 from dashboard.storelink import StoreLink
-from dashboard.tracing import read_trace
+from dashboard.tracing import Traced, read_trace
 from dashboard.view.overview import overview
 from dashboard.view.places import Known
+from dashboard.view.reports import reports_views
 from dashboard.watch import StoreReader, Watch
 from mliot.clock import Clock, SystemClock
 from mliot.errors import Transient
 from mliot.lineage.trace import clock_time
 from mliot.measurements import load_measurements
+from mliot.monitoring.reports import URL_PATH, Reports
 from mliot.settings import HOST, Settings
 from mliot.usecase import load_use_cases
 
@@ -30,6 +34,10 @@ GONE_S = 10.0
 """How long a viewer that lost its connection may take to come back to the same page."""
 TRACE_S = 15.0
 """How long a chain may take: longer than a connection attempt to a store that does not answer."""
+GROWS_EVERY_S = 2.0
+"""How often a chain that awaits something is read again."""
+GROWS_FOR_S = 15 * 60.0
+"""For how long: after that a person asks again."""
 
 
 class Dashboard:
@@ -40,7 +48,8 @@ class Dashboard:
         self._clock = clock or SystemClock()
         self._known = Known(load_use_cases(settings.usecases), load_measurements(settings.measurements))
         reader = StoreReader(self._known.use_cases, self._known.measurements, self._clock)
-        self._watch = Watch(reader, StoreLink(settings), Peers(settings), self._clock)
+        self._reports = Reports(settings.reports_path)
+        self._watch = Watch(reader, StoreLink(settings), Peers(settings), self._reports, self._clock)
         self._polling: asyncio.Task[None] | None = None
 
     def serve(self) -> None:
@@ -49,6 +58,8 @@ class Dashboard:
         add_shared_head()
         ui.page("/", title=TITLE)(self._overview_page())
         ui.page("/trace/{id:path}", title=f"{TITLE} trace", response_timeout=TRACE_S)(self._trace_page())
+        ui.page(URL_PATH, title=f"{TITLE} drift reports")(self._reports_page())
+        add_report_route(app, self._reports)
         app.on_startup(self._start)
         app.on_shutdown(self._stop)
         ui.run(
@@ -86,17 +97,39 @@ class Dashboard:
 
     def _trace_page(self) -> Callable[..., object]:
         async def page(id: str) -> None:
-            now_ms = self._clock.now_ms()
-            with shell(self._settings, now_ms):
-                try:
-                    traced = await run.io_bound(read_trace, self._settings, self._known.use_cases, id, now_ms)
-                except Transient as error:
-                    message_page(id, str(error))
-                    return
-                if traced is None:
-                    message_page(id, "No such id in the store. A record is here within a second or two of its publication.")
-                else:
-                    chain_page(id, traced.root, clock_time(now_ms), traced.original)
+            ends = self._clock.monotonic() + GROWS_FOR_S
+            with shell(self._settings, self._clock.now_ms()):
+                shown = TracePage(id)
+
+            async def read() -> bool:
+                """Shows the chain as it stands; answers whether it will grow and is to be read again."""
+                now_ms = self._clock.now_ms()
+                found = await asyncio.to_thread(self._traced, id, now_ms)
+                followed = (isinstance(found, str) or found.growing) and self._clock.monotonic() < ends
+                shown.show(found, clock_time(now_ms), followed=followed)
+                return followed
+
+            async def read_again() -> None:
+                if not await read():
+                    timer.cancel()
+
+            if await read():
+                timer = ui.timer(GROWS_EVERY_S, read_again, immediate=False)
+
+        return page
+
+    def _traced(self, id: str, now_ms: int) -> Traced | str:
+        """The chain, or why there is none."""
+        try:
+            return read_trace(self._settings, self._known.use_cases, id, now_ms) or NOTHING
+        except Transient as error:
+            return str(error)
+
+    def _reports_page(self) -> Callable[..., object]:
+        async def page() -> None:
+            kept = await asyncio.to_thread(self._reports.kept)
+            with shell(self._settings, self._clock.now_ms()):
+                reports_page(reports_views(kept, self._known.use_cases))
 
         return page
 

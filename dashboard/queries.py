@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from dashboard.rows import Answer, CommandRow, Point, Reading, Refusal, Scored
+from dashboard.rows import Answer, CommandRow, ParityRow, Point, Reading, Refusal, Scored
 
 T = TypeVar("T")
 Connection = AsyncConnection[Any]
@@ -114,6 +114,14 @@ order by available_ms desc limit %(rows)s
 """
 
 
+_PARITY = """
+select checked_ms, sum("values")::bigint as "values", sum(differ)::bigint as differ,
+    sum(missing - missing_late + extra)::bigint as faults, sum(late_rows)::bigint as late_rows
+from mliot.parity where checked_ms = (select max(checked_ms) from mliot.parity)
+group by checked_ms
+"""
+
+
 class Pair(NamedTuple):
     """A use case at one of the places that it serves, from ``since_ms`` on."""
 
@@ -182,6 +190,11 @@ async def scored(store: Connection, use_case: str, now_ms: int, *, shadow: bool)
     """The newest labelled answers of a use case, of its champions or of what runs in their shadow, newest first."""
     given = {"use_case": use_case, "shadow": shadow, "since": now_ms - SCORED_OVER_MS, "rows": 2 * LABELLED if shadow else LABELLED}
     return await _rows(store, Scored, _SCORED, given)
+
+
+async def parity(store: Connection) -> ParityRow | None:
+    """The newest comparison; None before the first."""
+    return next(iter(await _rows(store, ParityRow, _PARITY, {})), None)
 
 
 async def _rows(store: Connection, kind: type[T], query: str, given: Mapping[str, object]) -> tuple[T, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mliot.monitoring.reports import Report
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -121,6 +123,17 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class ParityRow:
+    """The newest comparison of served with built feature rows, over all models; ``faults`` are rows missing or not known to the batch."""
+
+    checked_ms: int
+    values: int
+    differ: int
+    faults: int
+    late_rows: int
+
+
+@dataclass(frozen=True)
 class StoreRows:
     """Everything that one pass over the store read."""
 
@@ -134,6 +147,7 @@ class StoreRows:
     refusals: tuple[Refusal, ...] = ()
     champion_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
     shadow_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
+    parity: ParityRow | None = None
 
 
 @dataclass(frozen=True)
@@ -152,3 +166,5 @@ class Snapshot:
     models: tuple[Model, ...] | None = None
     endpoint: Peer | None = None
     dagster: Peer | None = None
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    """The newest drift report of each use case that has one."""

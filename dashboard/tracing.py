@@ -20,6 +20,11 @@ class Traced:
     root: StepView
     original: tuple[str, str] | None
 
+    @property
+    def growing(self) -> bool:
+        """True while a step is awaited."""
+        return _awaits(self.root)
+
 
 def read_trace(settings: Settings, use_cases: Mapping[str, UseCase], id: str, now_ms: int) -> Traced | None:
     """The chain of ``id`` as it stands; None where the store has no such id. Raises :class:`mliot.errors.Transient` where it is away."""
@@ -30,3 +35,7 @@ def read_trace(settings: Settings, use_cases: Mapping[str, UseCase], id: str, no
         chain = read_chain(store, subject, listed=FRAMES_LISTED)
     root = step_view(Trace(chain, use_cases, now_ms, int(settings.grace_s * 1000)).tree())
     return Traced(root, original_view(chain.letter.letter.original) if chain.letter else None)
+
+
+def _awaits(step: StepView) -> bool:
+    return step.awaited or any(map(_awaits, step.children))

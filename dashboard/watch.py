@@ -16,6 +16,7 @@ from dashboard.storelink import StoreLink
 from mliot.clock import Clock
 from mliot.errors import Transient
 from mliot.measurements import Measurement
+from mliot.monitoring.reports import Reports
 from mliot.usecase import UseCase
 
 Viewer = Callable[[Snapshot], None]
@@ -76,6 +77,7 @@ class StoreReader:
                 self._rows,
                 intervals=await queries.intervals(store),
                 refusals=await queries.refusals(store, now_ms),
+                parity=await queries.parity(store),
                 champion_scored={name: await queries.scored(store, name, now_ms, shadow=False) for name in self._use_cases},
                 shadow_scored={name: await queries.scored(store, name, now_ms, shadow=True) for name in self._use_cases},
             )
@@ -89,10 +91,11 @@ class StoreReader:
 class Watch:
     """Runs the polls and keeps the newest snapshot. Nothing is asked of anybody while nobody looks."""
 
-    def __init__(self, reader: StoreReader, link: StoreLink, peers: Peers, clock: Clock) -> None:
+    def __init__(self, reader: StoreReader, link: StoreLink, peers: Peers, reports: Reports, clock: Clock) -> None:
         self._reader = reader
         self._link = link
         self._peers = peers
+        self._reports = reports
         self._clock = clock
         self._viewers: dict[str, Viewer] = {}
         self._store_wanted = asyncio.Event()
@@ -165,13 +168,15 @@ class Watch:
         self.snapshot = replace(self.snapshot, services=services)
         if not self._peers_slow.now(self._clock):
             return
-        models, dagster = await asyncio.gather(self._peers.models(), self._peers.dagster_answers())
+        kept = asyncio.to_thread(self._reports.kept)
+        models, dagster, reports = await asyncio.gather(self._peers.models(), self._peers.dagster_answers(), kept)
         now_ms = self._clock.now_ms()
         self.snapshot = replace(
             self.snapshot,
             models=models if models is not None else self.snapshot.models,
             endpoint=_seen(self.snapshot.endpoint, models is not None, now_ms),
             dagster=_seen(self.snapshot.dagster, dagster, now_ms),
+            reports={use_case: found[0] for use_case, found in reports.items()},
         )
 
     def _publish(self) -> None:

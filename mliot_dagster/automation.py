@@ -1,6 +1,6 @@
 """What runs by itself: jobs, schedules, sensors. All use the in-process executor: one that starts a process a step takes twice as long."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         UnresolvedAssetJobDefinition,
     )  # what define_asset_job returns has no public name
 
-REFRESH, MONITOR = "refresh", "monitor"
+REFRESH, MONITOR, PARITY = "refresh", "monitor", "parity"
 WATCH_EVERY_S, NEW_DATA_EVERY_S, PROMOTE_EVERY_S = 60, 8, 60
-MONITOR_CRON = "47 * * * *"
+MONITOR_CRON, PARITY_CRON = "47 * * * *", "27 3 * * *"
 WAITING_OR_RUNNING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -38,10 +38,11 @@ def retrain_name(use_case: str) -> str:
     return f"retrain_{use_case}"
 
 
-def jobs(use_cases: Sequence[UseCase]) -> "list[UnresolvedAssetJobDefinition]":
-    """``refresh`` (everything, from Kafka to champions and drift), ``monitor``, and a ``retrain_...`` for each use case."""
+def jobs(use_cases: Sequence[UseCase], parity: Iterable[dg.AssetCheckKey]) -> "list[UnresolvedAssetJobDefinition]":
+    """``refresh`` (everything, from Kafka to champions and drift), ``monitor``, ``parity``, and a ``retrain_...`` a use case."""
     names = [use_case.name for use_case in use_cases]
-    shared = dg.AssetSelection.groups(keys.INGEST, keys.FEATURES)
+    nightly = dg.AssetSelection.checks(*parity)
+    shared = dg.AssetSelection.groups(keys.INGEST, keys.FEATURES) - nightly
     trained = {name: dg.AssetSelection.assets(keys.training_set(name), keys.candidate(name), keys.champion(name)) for name in names}
     drift = dg.AssetSelection.assets(*map(keys.drift, names))
     # without raw/feature's own checks: those are dbt's, and would bring in a run of dbt
@@ -54,6 +55,9 @@ def jobs(use_cases: Sequence[UseCase]) -> "list[UnresolvedAssetJobDefinition]":
             reduce(or_, trained.values(), shared | drift),
             description="Ingest, features, training, gate, promotion and drift, for every use case.",
             executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            PARITY, nightly, description="Served feature rows beside those that dbt built.", executor_def=dg.in_process_executor
         ),
         dg.define_asset_job(MONITOR, watched, description="Drift and live scores of every use case.", executor_def=dg.in_process_executor),
         *(
@@ -69,7 +73,7 @@ def jobs(use_cases: Sequence[UseCase]) -> "list[UnresolvedAssetJobDefinition]":
 
 
 def schedules(use_cases: Sequence[UseCase]) -> list[dg.ScheduleDefinition]:
-    """A retraining for each use case at the times that it declares, and the monitoring."""
+    """A retraining for each use case at the times that it declares, the monitoring, and every night the parity."""
     running = dg.DefaultScheduleStatus.RUNNING
     return [
         *(
@@ -82,6 +86,7 @@ def schedules(use_cases: Sequence[UseCase]) -> list[dg.ScheduleDefinition]:
             for use_case in use_cases
         ),
         dg.ScheduleDefinition(name="monitor_schedule", job_name=MONITOR, cron_schedule=MONITOR_CRON, default_status=running),
+        dg.ScheduleDefinition(name="parity_schedule", job_name=PARITY, cron_schedule=PARITY_CRON, default_status=running),
     ]
 
 
@@ -109,8 +114,8 @@ def _new_data(use_cases: Sequence[UseCase]) -> dg.SensorDefinition:
         except Transient as error:
             return dg.SkipReason(str(error))
         lacking = [use_case.name for use_case in use_cases if store.aliases(use_case.name).champion is None]
-        reason = reason_to_refresh(seen, now, without_champion=len(lacking))
-        cursor = msgspec.json.encode(Seen(looked=now, asked=now if reason else seen.asked)).decode()
+        reason = reason_to_refresh(seen, now, lacking)
+        cursor = msgspec.json.encode(seen.after(now, lacking, reason)).decode()
         if reason is None:
             return dg.SensorResult(skip_reason=f"{now - seen.asked} records since the last refresh", cursor=cursor)
         return dg.SensorResult([dg.RunRequest(run_key=f"{REFRESH}@{now}", tags={"mliot/reason": reason})], cursor=cursor)

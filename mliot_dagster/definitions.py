@@ -6,6 +6,7 @@ from assets.features import feature_assets
 from assets.ingest import ingest_assets
 from assets.manifest import batch_manifest
 from assets.monitoring import monitoring
+from assets.parity import parity_checks
 from assets.promotion import promotion
 from assets.streams import stream_assets
 from assets.training import training
@@ -32,6 +33,7 @@ def compose(settings: Settings, records: Records | None = None) -> dg.Definition
     dbt = make_dbt(settings)
     resources = make_resources(settings, dbt, records)
     features = feature_assets(batch_manifest(settings, dbt))
+    parity = parity_checks(settings)
     return dg.Definitions(
         assets=[
             *stream_assets(use_cases),
@@ -41,8 +43,8 @@ def compose(settings: Settings, records: Records | None = None) -> dg.Definition
             *(promotion(use_case) for use_case in use_cases),
             *(asset for use_case in use_cases for asset in monitoring(use_case)),
         ],
-        asset_checks=[validation(use_case) for use_case in use_cases],
-        jobs=automation.jobs(use_cases),
+        asset_checks=[*(validation(use_case) for use_case in use_cases), parity],
+        jobs=automation.jobs(use_cases, parity.check_keys),
         schedules=automation.schedules(use_cases),
         sensors=automation.sensors(use_cases),
         resources=resources,

@@ -1,6 +1,6 @@
 """When there is enough new data to be worth a refresh: a decision on counts, pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -15,10 +15,20 @@ RETRY_SHARE = 0.1
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """The sensor's memory: records in the watched topics at its last look, and when it last asked for a refresh."""
+    """The sensor's memory: records in the watched topics at its last look, and when it last asked for a refresh.
+
+    ``tried`` are the use cases that had no champion at some refresh: a new one is not among them.
+    """
 
     looked: int = 0
     asked: int = 0
+    tried: tuple[str, ...] = ()
+
+    def after(self, now: int, lacking: Collection[str], reason: str | None) -> "Seen":
+        """The memory after a look at ``now`` records, with a refresh asked for where there is a ``reason``."""
+        if reason is None:
+            return Seen(now, self.asked, self.tried)
+        return Seen(now, now, tuple(sorted({*self.tried, *lacking})))
 
 
 def total(ends: Mapping[str, int]) -> int:
@@ -26,15 +36,19 @@ def total(ends: Mapping[str, int]) -> int:
     return sum(ends.values())
 
 
-def reason_to_refresh(seen: Seen, now: int, *, without_champion: int) -> str | None:
-    """Why to refresh now, of ``now`` records in all and so many use cases without champion; None where there is no reason."""
+def reason_to_refresh(seen: Seen, now: int, lacking: Collection[str]) -> str | None:
+    """Why to refresh now, of ``now`` records in all; ``lacking`` are the use cases without champion. None where there is no reason."""
     if now < seen.asked:
         return f"the topics were made anew and hold {now} records" if now else None
     grown = now - seen.asked
     if grown >= GROWN_BY and seen.asked:
         return f"{grown} new records"
-    if without_champion and grown > seen.asked * RETRY_SHARE and now - seen.looked <= now * STILL_SHARE:
-        return f"{without_champion} use case{'s' if without_champion > 1 else ''} without a champion, and {grown} new records"
-    if not without_champion and grown >= GROWN_BY:
+    still = now > 0 and now - seen.looked <= now * STILL_SHARE
+    untried = sorted(set(lacking) - set(seen.tried))
+    if untried and still:
+        return f"{', '.join(untried)}: no champion yet, {now} records to learn from"
+    if lacking and still and grown > seen.asked * RETRY_SHARE:
+        return f"{', '.join(sorted(lacking))}: still no champion, and {grown} new records"
+    if not lacking and grown >= GROWN_BY:
         return f"{grown} new records"
     return None

@@ -2,8 +2,8 @@
 
 from nicegui.element import Element
 
-from dashboard.page.elements import Age, Keyed, Rebuilt, box, text
-from dashboard.view.models import ModelView, ScoreView
+from dashboard.page.elements import Age, Keyed, Rebuilt, box, link, text
+from dashboard.view.models import ModelView, ParityView, ScoreView
 
 _GLYPHS = {True: "▲", False: "▼", None: "="}
 _TONES = {True: "good", False: "bad", None: "idle"}
@@ -12,6 +12,14 @@ _TONES = {True: "good", False: "bad", None: "idle"}
 def model_list(parent: Element) -> Keyed[ModelView]:
     """One block a use case."""
     return Keyed(parent, lambda model: model.use_case, lambda view: Rebuilt(box("article", "model"), _model, view))
+
+
+def parity_line(view: ParityView) -> None:
+    """Whether what is served is what is built, and when that was looked at."""
+    text("span", view.text, "" if view.equal else "bad")
+    if view.checked:
+        text("span", ", ")
+        Age(view.checked)
 
 
 def _model(view: ModelView) -> None:
@@ -28,6 +36,11 @@ def _model(view: ModelView) -> None:
             for name, value in (("version", view.version), ("features", view.feature_version), ("estimator", view.estimator)):
                 text("dt", name)
                 text("dd", value)
+    if view.report:
+        with box("p", "note"):
+            link("drift report", view.report.href, title=view.report.made)
+            text("span", ", ")
+            Age(view.report.stamp)
     for score in view.scores:
         _score(score)
 

@@ -3,8 +3,8 @@
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
-from dashboard.page.elements import box, text
-from dashboard.page.models import model_list
+from dashboard.page.elements import Rebuilt, box, text
+from dashboard.page.models import model_list, parity_line
 from dashboard.page.operations import command_list, problem_list, refusal_list, service_list
 from dashboard.page.places import place_grid
 from dashboard.view.overview import Overview
@@ -25,6 +25,7 @@ class OverviewPage:
             with box("div", "side"):
                 with _panel("Models in charge"):
                     self._models = model_list(box("div", "list"))
+                    self._parity = Rebuilt(box("p", "note parity"), parity_line, view.parity)
                 with _panel("Commands"):
                     self._commands_note = text("p", "", "empty")
                     self._commands = command_list(box("ol", "list scrolls"))
@@ -39,7 +40,7 @@ class OverviewPage:
         """Sends what differs from what is shown."""
         if view == self._shown:
             return
-        self._shown = view
+        shown, self._shown = self._shown, view
         self._status.text = view.status
         self._status.classes(add="good" if view.live else "bad", remove="bad" if view.live else "good")
         self._problems.show(view.problems)
@@ -47,6 +48,8 @@ class OverviewPage:
         self._places_note.text = view.places_note
         self._places.show(view.places)
         self._models.show(view.models)
+        if shown is None or shown.parity != view.parity:
+            self._parity.show(view.parity)
         self._commands_note.text = view.commands_note
         self._commands.show(view.commands)
         self._services.show(view.services)

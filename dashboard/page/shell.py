@@ -1,4 +1,4 @@
-"""What both pages have in common: stylesheet, theme, clock, header with the ways out."""
+"""What all pages have in common: stylesheet, theme, clock, header with the ways out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from dashboard.page.elements import ThemeSwitch, box, link, text
+from mliot.monitoring.reports import URL_PATH
 from mliot.settings import Settings
 
 _HERE = Path(__file__).parent
@@ -34,6 +35,7 @@ def shell(settings: Settings, now_ms: int) -> Iterator[TextElement]:
         link(TITLE, "/", "brand", aria_label="MLIoT, overview")
         status = text("span", "", "status", role="status")
         with box("nav", aria_label="Other pages"):
+            link("Reports", URL_PATH)
             link("Dagster", settings.dagster_address, target="_blank", rel="noopener")
             link("Endpoint", settings.endpoint_address, target="_blank", rel="noopener")
             ThemeSwitch()

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dashboard.queries import LABELLED
-from dashboard.rows import Model, Scored, Snapshot, StoreRows
+from dashboard.rows import Model, ParityRow, Scored, Snapshot, StoreRows
 from dashboard.scores import Kind, Score, family, score
 from dashboard.view.places import Known
+from dashboard.view.reports import ReportView, report_view
 from dashboard.view.wording import Stamp, with_unit
 from mliot.lineage.trace import span_text
 from mliot.usecase import UseCase
@@ -29,7 +30,10 @@ class ScoreView:
 
 @dataclass(frozen=True)
 class ModelView:
-    """One use case. ``version`` is empty and ``waits_for`` says what is missing where nothing is in charge."""
+    """One use case. ``version`` is empty and ``waits_for`` says what is missing where nothing is in charge.
+
+    ``report`` is its newest drift report, where there is one.
+    """
 
     use_case: str
     title: str
@@ -39,15 +43,37 @@ class ModelView:
     since: Stamp | None = None
     waits_for: str = ""
     scores: tuple[ScoreView, ...] = ()
+    report: ReportView | None = None
+
+
+@dataclass(frozen=True)
+class ParityView:
+    """One line: whether what is served is what is built. ``checked`` is None while nothing was compared."""
+
+    text: str
+    equal: bool = True
+    checked: Stamp | None = None
+
+
+def parity_view(row: ParityRow | None) -> ParityView:
+    """What the newest comparison of served with built features found."""
+    if row is None:
+        return ParityView("batch and stream: not compared yet; Dagster's job parity does it every night")
+    equal = not (row.differ or row.faults)
+    faults = f", {row.faults:,} rows missing or foreign" if row.faults else ""
+    late = f", {row.late_rows:,} rows apart by late frames" if row.late_rows else ""
+    text = f"batch {'=' if equal else '≠'} stream: {row.values:,} values compared, {row.differ:,} differ{faults}{late}"
+    return ParityView(text, equal, Stamp(row.checked_ms))
 
 
 def model_views(snapshot: Snapshot, known: Known) -> tuple[ModelView, ...]:
     """A view a declared use case, by name."""
     rows = snapshot.store or StoreRows()
-    return tuple(_model(use_case, snapshot.models, rows) for use_case in known.use_cases.values())
+    return tuple(_model(use_case, snapshot, rows) for use_case in known.use_cases.values())
 
 
-def _model(use_case: UseCase, models: Sequence[Model] | None, rows: StoreRows) -> ModelView:
+def _model(use_case: UseCase, snapshot: Snapshot, rows: StoreRows) -> ModelView:
+    models, report = snapshot.models, snapshot.reports.get(use_case.name)
     champion = _of(models or (), use_case.name, "champion")
     shadow_rows = rows.shadow_scored.get(use_case.name, ())
     challenger = _of(models or (), use_case.name, "challenger")
@@ -69,6 +95,7 @@ def _model(use_case: UseCase, models: Sequence[Model] | None, rows: StoreRows) -
         champion.estimator,
         Stamp(champion.since_ms),
         scores=(_score(use_case, "champion", champion.model_version, live), *shadows),
+        report=report_view(report) if report else None,
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dashboard.rows import Snapshot
-from dashboard.view.models import ModelView, model_views
+from dashboard.view.models import ModelView, ParityView, model_views, parity_view
 from dashboard.view.operations import (
     CommandView,
     Problem,
@@ -33,6 +33,7 @@ class Overview:
     places: tuple[PlaceView, ...]
     places_note: str
     models: tuple[ModelView, ...]
+    parity: ParityView
     services: tuple[ServiceView, ...]
     commands: tuple[CommandView, ...]
     commands_note: str
@@ -50,6 +51,7 @@ def overview(snapshot: Snapshot, known: Known) -> Overview:
         places=places,
         places_note=_places_note(snapshot, len(places)),
         models=model_views(snapshot, known),
+        parity=parity_view(rows.parity) if rows else ParityView(""),
         services=(
             *service_views(snapshot.services or ()),
             peer_view("endpoint", snapshot.endpoint),

@@ -74,6 +74,8 @@ def _evidently(reference: "pd.DataFrame", current: "pd.DataFrame", page: Path) -
         preset = DataDriftPreset(columns=list(reference.columns), num_method=METHOD, num_threshold=DRIFTED_FROM, drift_share=ALARM_SHARE)
         snapshot = Report([preset]).run(current, reference)
         page.parent.mkdir(parents=True, exist_ok=True)
-        snapshot.save_html(str(page))
+        fresh = page.with_suffix(".new")  # whoever lists the reports meanwhile finds whole ones only
+        snapshot.save_html(str(fresh))
+        fresh.replace(page)
     found = {metric["config"].get("column"): metric["value"] for metric in snapshot.dict()["metrics"]}
     return {name: float(found[name]) for name in reference.columns}

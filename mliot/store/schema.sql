@@ -100,3 +100,12 @@ create table if not exists replayed (
     dead_id text not null, at_ms bigint not null, "by" text not null
 );
 create index if not exists replayed_letter on replayed (dead_id, at_ms desc);
+
+-- What was served beside what dbt built, as of each comparison; mliot/parity/result.py says what is counted.
+create table if not exists parity (
+    model text not null, version text not null, checked_ms bigint not null, since_ms bigint not null, until_ms bigint not null,
+    "rows" bigint not null, "values" bigint not null, differ bigint not null, late_rows bigint not null,
+    missing bigint not null, missing_late bigint not null, extra bigint not null, largest double precision not null, example text not null,
+    primary key (model, checked_ms)
+);
+create index if not exists parity_newest on parity (checked_ms desc);

@@ -17,6 +17,7 @@ from mliot.frames import parse_frame
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Label, Message
 from mliot.modelstore import ModelStore
+from mliot.monitoring.reports import Reports
 from mliot.settings import Settings
 from mliot.warehouse.access import open_warehouse
 from mliot.warehouse.records import Batch, Record, Span, Topic
@@ -60,7 +61,9 @@ class Site:
     def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
         self.folder = home / "usecases"
         self.folder.mkdir()
-        self.settings = Settings(_env_file=None, home=home / "data", usecases=self.folder)
+        self.settings = Settings(
+            _env_file=None, home=home / "data", usecases=self.folder, postgres_dsn="postgresql://nobody@127.0.0.1:1/none"
+        )
         self.instance = instance
         self.records = MemoryRecords()
         self.store = ModelStore(self.settings.models_path)
@@ -130,16 +133,34 @@ def test_a_use_case_without_rows_waits_and_holds_up_nobody(site: Site) -> None:
     assert observed.metadata["not enough rows"].value == "there are no labelled rows"
 
 
+def test_parity_runs_by_itself_and_says_what_it_found_also_without_the_store(site: Site) -> None:
+    result = site.run("parity")
+    assert result.success
+    checks = result.get_asset_check_evaluations()
+    assert sorted(check.check_name for check in checks) == [
+        f"features_{grain}_as_built" for grain in ("place_1h", "place_1m", "sensor_1m", "sensor_frame")
+    ]
+    assert {(check.passed, check.description) for check in checks} == {(True, "nothing to compare yet")}
+    assert not result.get_asset_materialization_events()
+
+
 def test_a_worse_candidate_does_not_move_the_champion_and_a_better_one_does(site: Site) -> None:
     in_charge = site.champion
     site.declare("RandomForest(trees=1, depth=1)", over_baseline=-100)
     worse = site.run(f"retrain_{NAME}")
-    assert not worse.success
+    assert worse.success, "that a champion stays is no failed run"
     assert not gate_of(worse).passed
     assert gate_of(worse).blocking
-    assert str(gate_of(worse).description).startswith("refused: over_champion")
+    assert str(gate_of(worse).description).startswith("candidate refused: champion stays: over_champion")
+    assert not worse.asset_materializations_for_node(f"{NAME}__champion")
     assert site.champion == in_charge
     assert metadata_of(site, keys.candidate(NAME))["version"] != in_charge
+
+    site.declare("Linear()")
+    equal = site.run(f"retrain_{NAME}")
+    assert equal.success
+    assert str(gate_of(equal).description).startswith("candidate refused: champion stays: over_champion: 0, more than 0")
+    assert site.champion == in_charge
 
     site.declare("RandomForest(trees=60)")
     better = site.run(f"retrain_{NAME}")
@@ -208,4 +229,7 @@ def test_drift_of_what_is_served_is_reported_and_warned_of(site: Site) -> None:
     assert report["champion"] == site.champion
     assert report["served_rows"] == 600
     assert "| temperature_avg | " in str(report["columns"])
-    assert Path(str(report["report"]).removeprefix("file://")).stat().st_size > 100_000
+    use_case, name = str(report["report"]).removeprefix(f"{site.settings.dashboard_address}/reports/").split("/")
+    page = Reports(site.settings.reports_path).path(use_case, name)
+    assert page is not None
+    assert page.stat().st_size > 100_000

@@ -69,21 +69,14 @@ def test_a_drift_is_a_warning_with_the_columns_the_farthest_first(
     metadata = result.asset_materializations_for_node("pump__drift")[0].metadata
     assert metadata["champion"].value == version
     assert metadata["share_drifted"].value == 0.75
-    assert str(metadata["report"].value).startswith(settings.reports_path.resolve().as_uri() + "/pump/drift-2025")
+    assert str(metadata["report"].value).startswith(f"{settings.dashboard_address}/reports/pump/drift-2025")
+    assert metadata["reports"].value == f"{settings.dashboard_address}/reports"
     assert str(metadata["columns"].value).splitlines()[2:] == [
         "| water_flow_avg | 2.000 | drifted |",
         "| humidity_avg | 0.500 | drifted |",
         "| pressure_avg | 0.010 |  |",
         "| luminosity_avg | | silent |",
     ]
-
-
-def test_only_the_newest_pages_are_kept(tmp_path: Path) -> None:
-    for hour in range(5):
-        (tmp_path / f"drift-20251124-{hour:02}0000.html").touch()
-    (tmp_path / "other.html").touch()
-    monitoring.drop_old_pages(tmp_path, kept=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["drift-20251124-030000.html", "drift-20251124-040000.html", "other.html"]
 
 
 def test_scores_stand_in_a_table(use_case: UseCase) -> None:

@@ -4,12 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard.rows import NO_ANSWER, Answer, CommandRow, Health, Model, Peer, Point, Reading, Refusal, Scored, Snapshot, StoreRows
+from dashboard.rows import (
+    NO_ANSWER,
+    Answer,
+    CommandRow,
+    Health,
+    Model,
+    ParityRow,
+    Peer,
+    Point,
+    Reading,
+    Refusal,
+    Scored,
+    Snapshot,
+    StoreRows,
+)
 from dashboard.view.models import model_views
 from dashboard.view.operations import MOST_REASONS, command_views, problems, refusals_view, service_views
 from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, overview
 from dashboard.view.places import Known, place_views
+from dashboard.view.reports import ReportView, reports_views
+from dashboard.view.wording import Stamp
 from mliot.measurements import load_measurements
+from mliot.monitoring.reports import Report
 from mliot.usecase import load_use_cases
 
 NOW = 1_764_000_030_000
@@ -88,6 +105,30 @@ def test_without_a_champion_it_says_what_will_come(models: tuple[Model, ...] | N
 def test_a_champion_without_labels_says_when_they_come() -> None:
     view = next(m for m in model_views(Snapshot(NOW, StoreRows(), models=(CHAMPION,)), KNOWN) if m.version)
     assert view.scores[0].waits_for == "no labelled row yet; a label comes 10 min after its window"
+
+
+def test_the_newest_drift_report_stands_beside_the_model_in_charge() -> None:
+    report = Report("fan_speed", "drift-20251124-160000.html", 1_764_000_000_000)
+    snapshot = Snapshot(NOW, StoreRows(), models=(CHAMPION,), reports={"fan_speed": report})
+    fan_speed, water_flow = model_views(snapshot, KNOWN)
+    assert fan_speed.report == ReportView("2025-11-24 16:00:00 UTC", Stamp(1_764_000_000_000), report.url_path)
+    assert water_flow.report is None
+    (listed,) = reports_views({"gone": [report]}, KNOWN.use_cases)
+    assert (listed.title, listed.reports) == ("gone", (fan_speed.report,))
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "equal"),
+    [
+        (None, "batch and stream: not compared yet; Dagster's job parity does it every night", True),
+        (ParityRow(NOW, 12_345, 0, 0, 0), "batch = stream: 12,345 values compared, 0 differ", True),
+        (ParityRow(NOW, 12_345, 0, 0, 2), "batch = stream: 12,345 values compared, 0 differ, 2 rows apart by late frames", True),
+        (ParityRow(NOW, 12_345, 3, 1, 0), "batch ≠ stream: 12,345 values compared, 3 differ, 1 rows missing or foreign", False),
+    ],
+)
+def test_parity_is_one_line(row: ParityRow | None, text: str, equal: bool) -> None:
+    view = overview(Snapshot(NOW, StoreRows(parity=row), NOW), KNOWN).parity
+    assert (view.text, view.equal) == (text, equal)
 
 
 def test_services_say_their_state_in_words_and_signs() -> None:

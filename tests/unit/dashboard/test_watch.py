@@ -11,6 +11,7 @@ from dashboard.rows import Health, Snapshot, StoreRows
 from dashboard.watch import Watch
 from mliot.clock import SystemClock
 from mliot.errors import Transient
+from mliot.monitoring.reports import Report
 
 ROWS = StoreRows(places=1)
 
@@ -54,6 +55,13 @@ class Peers:
         pass
 
 
+class Kept:
+    """Two reports of one use case, newest first."""
+
+    def kept(self) -> dict[str, list[Report]]:
+        return {"pump": [Report("pump", "new", 2), Report("pump", "old", 1)]}
+
+
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not true():
@@ -69,7 +77,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def polled(scenario: Callable[[Watch, Link], Coroutine[object, object, None]]) -> None:
     async def whole() -> None:
         link = Link()
-        watch = Watch(Reader(), link, Peers(), SystemClock())
+        watch = Watch(Reader(), link, Peers(), Kept(), SystemClock())
         polling = asyncio.create_task(watch.run())
         try:
             await scenario(watch, link)
@@ -124,6 +132,15 @@ def test_while_the_store_is_away_the_last_rows_stay_and_say_so_and_then_go_on() 
         assert (back.away, back.away_since_ms) == ("", None)
         assert back.read_ms is not None
         assert back.read_ms >= (before.read_ms or 0)
+
+    polled(scenario)
+
+
+def test_the_newest_report_of_each_use_case_is_told() -> None:
+    async def scenario(watch: Watch, link: Link) -> None:
+        watch.watch("a", lambda snapshot: None)
+        await until(lambda: bool(watch.snapshot.reports))
+        assert watch.snapshot.reports == {"pump": Report("pump", "new", 2)}
 
     polled(scenario)
 

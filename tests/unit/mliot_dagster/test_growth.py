@@ -11,9 +11,9 @@ def play(looks: list[int], *, champion_after: int | None = 1) -> list[int]:
     """The looks (by number) at which a refresh was asked for; the first champion stands after so many refreshes."""
     seen, asked = Seen(), []
     for number, now in enumerate(looks):
-        lacking = 0 if champion_after is not None and len(asked) >= champion_after else 1
-        reason = reason_to_refresh(seen, now, without_champion=lacking)
-        seen = Seen(looked=now, asked=now if reason else seen.asked)
+        lacking = [] if champion_after is not None and len(asked) >= champion_after else ["first"]
+        reason = reason_to_refresh(seen, now, lacking)
+        seen = seen.after(now, lacking, reason)
         asked += [number] if reason else []
     return asked
 
@@ -37,6 +37,13 @@ def test_refreshes(looks: list[int], asked: list[int]) -> None:
 
 def test_a_first_champion_is_tried_again_only_once_there_is_notably_more() -> None:
     assert play([1000, 1000, 1010, 1099, 1100, 1105], champion_after=None) == [1, 5]
+
+
+def test_a_use_case_that_is_added_later_is_trained_at_once_and_then_as_the_others() -> None:
+    seen = Seen(looked=30_000, asked=30_000, tried=("first",))
+    reason = reason_to_refresh(seen, 30_100, ["second"])
+    assert reason == "second: no champion yet, 30100 records to learn from"
+    assert reason_to_refresh(seen.after(30_100, ["second"], reason), 30_150, ["second"]) is None
 
 
 @given(st.lists(st.integers(0, 3_000), min_size=1, max_size=200))
