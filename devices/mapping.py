@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from mliot.declarations import read_yaml
 from mliot.errors import DeclarationError
 
 BUILT_IN = Path(__file__).with_name("mappings")
@@ -73,19 +73,10 @@ def load_recording(name_or_path: str) -> Recording:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = BUILT_IN / f"{name_or_path}.yaml"
-    try:
-        mapping = TableMapping.model_validate(yaml.safe_load(path.read_text()))
-    except FileNotFoundError as error:
+    if not path.exists():
         known = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.yaml")))
-        raise DeclarationError(f"{name_or_path}: no such mapping; give the path of a mapping file, or one of {known}") from error
-    except OSError as error:
-        raise DeclarationError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise DeclarationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DeclarationError(f"{path}: {where}: {first['msg']}; a mapping has {', '.join(TableMapping.model_fields)}") from error
+        raise DeclarationError(f"{name_or_path}: no such mapping; give the path of a mapping file, or one of {known}")
+    mapping = read_yaml(path, TypeAdapter(TableMapping), f"a mapping has {', '.join(TableMapping.model_fields)}")
     return Recording(path.stem, _table(path, mapping.source), mapping)
 
 

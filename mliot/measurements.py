@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from mliot.errors import DeclarationError
+from mliot.declarations import read_yaml
 
+LARGEST_END = 1e18
+"""Models compute in single precision (to 3.4e38), and a window's variance squares its readings."""
 BUILT_IN = Path(__file__).with_name("measurements.yaml")
 
 
 def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     if ends[0] >= ends[1]:
         raise ValueError("the lower end must be below the upper end")
+    if not -LARGEST_END <= ends[0] < ends[1] <= LARGEST_END:
+        raise ValueError(f"the ends must lie between -{LARGEST_END:g} and {LARGEST_END:g}")
     return ends
 
 
@@ -39,7 +42,7 @@ _FILE = TypeAdapter(dict[Name, Measurement])
 def load_measurements(extra: Path | None = None) -> Mapping[str, Measurement]:
     """The built-in measurements with those of ``extra`` added or replaced, by name, in the files' order.
 
-    Raises :class:`DeclarationError` that names the file, the entry and what is allowed there.
+    Raises :class:`mliot.errors.DeclarationError` that names the file, the entry and what is allowed there.
     """
     known = dict(_read(BUILT_IN))
     if extra is not None:
@@ -48,13 +51,4 @@ def load_measurements(extra: Path | None = None) -> Mapping[str, Measurement]:
 
 
 def _read(path: Path) -> Mapping[str, Measurement]:
-    try:
-        return _FILE.validate_python(yaml.safe_load(path.read_text()) or {})
-    except OSError as error:
-        raise DeclarationError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise DeclarationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DeclarationError(f"{path}: {where}: {first['msg']}; an entry is NAME: {{unit, range: [low, high], about}}") from error
+    return read_yaml(path, _FILE, "an entry is NAME: {unit, range: [low, high], about}")

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mliot.declarations import first_fault
 from mliot.errors import DeclarationError
 
 BUILT_IN = Path(__file__).with_name("usecases")
@@ -102,7 +103,10 @@ Estimator = Annotated[RandomForest | HistGradientBoosting | Linear, Field(discri
 class Gate(Declaration):
     """What a candidate must show on the holdout before the alias moves.
 
-    ``over_baseline`` and ``over_champion`` are fractions of the baseline's (champion's) loss (1 - F1, or MAE) that the candidate must save.
+    ``over_baseline`` and ``over_champion`` are fractions of the baseline's (champion's) loss (1 - F1, or MAE) that the candidate must save:
+    at least so much of the baseline's, and more than so much of the champion's. A candidate that equals the champion leaves it in charge.
+    ``onnx_parity`` is how far an ONNX answer may lie from scikit-learn's, relative; ``p99_ms`` how long one row may take, ``size_mb`` how
+    large the file may be; ``least_rows`` how many holdout rows it takes to judge at all.
     """
 
     over_baseline: float = 0.02
@@ -114,7 +118,11 @@ class Gate(Declaration):
 
 
 class Action(Declaration):
-    """The command that a prediction becomes: ``action`` with the predicted value, to every device of the place that obeys it."""
+    """The command that a prediction becomes: ``action`` with the predicted value, to the device that ``devices`` names.
+
+    ``dwell``: the least time between two commands that change the value; ``per_hour``: the most commands an hour; ``time_to_live``: after
+    so long the device must not obey any more; ``stalest``: the oldest row that is acted on.
+    """
 
     action: str
     devices: str = "{place_id}-fan"
@@ -129,6 +137,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 class UseCase(Declaration):
     """One use case, whole. ``features`` is a dbt feature model, ``columns`` those of its columns that the model sees.
+
+    ``title`` and ``unit`` are for people; ``kind`` "class" needs ``classes``, whole numbers. ``candidates`` are trained beside each other,
+    and the best one of them on the calibration stretch meets the ``gate`` on the ``holdout``, the newest share of the rows. ``places`` is a
+    regular expression that a place's id must match whole; ``acts`` makes commands of predictions; ``retrain_cron`` says when to train
+    again.
 
     ``relative_to`` is for numbers only: models learn the label minus this one of ``columns``, and the ONNX file adds it back. It suits a
     label that stays near its newest reading, which should then be that reading, in the label's unit.
@@ -170,6 +183,10 @@ class UseCase(Declaration):
         """From a feature window's end to the moment its label may be learnt from: the baseline's delay and the split's gap."""
         return self.label.horizon_ms + self.label.arrives_after_ms
 
+    def has_label(self, value: float) -> bool:
+        """True where ``value`` can be a label: one of the classes, or any number where a number is predicted."""
+        return self.kind == "number" or value in self.classes
+
     def serves(self, place_id: str) -> bool:
         """True where this use case predicts for ``place_id`` (``places`` is a pattern that must match whole)."""
         return re.fullmatch(self.places, place_id) is not None
@@ -181,6 +198,7 @@ def load_use_cases(extra: Path | None = None) -> Mapping[str, UseCase]:
     Raises :class:`DeclarationError` that names the file, the field and what is allowed there.
     """
     found: dict[str, UseCase] = {}
+    files: dict[str, Path] = {}
     folders = [BUILT_IN, *([extra] if extra else [])]
     for folder in folders:
         if not folder.is_dir():
@@ -191,8 +209,9 @@ def load_use_cases(extra: Path | None = None) -> Mapping[str, UseCase]:
                 raise DeclarationError(f"{path}: declares no UseCase")
             for use_case in declared:
                 if use_case.name in found:
-                    raise DeclarationError(f"{path}: name: a use case named {use_case.name!r} stands elsewhere already")
+                    raise DeclarationError(f"{path}: name: a use case named {use_case.name!r} stands in {files[use_case.name]} already")
                 found[use_case.name] = use_case
+                files[use_case.name] = path
     return dict(sorted(found.items()))
 
 
@@ -204,10 +223,8 @@ def _load(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or error.title
-        allowed = _allowed(error.title) if first["type"] == "extra_forbidden" else ""
-        raise DeclarationError(f"{path}: {error.title}: {where}: {first['msg']}{allowed}") from error
+        fault = first_fault(error)
+        raise DeclarationError(f"{path}: {error.title}: {fault.told}{_allowed(error.title) if fault.unknown else ''}") from error
     except Exception as error:  # a user's file may raise anything: named with its place, never a traceback
         raise DeclarationError(f"{path}: {type(error).__name__}: {error}") from error
     return module

@@ -22,6 +22,7 @@ from mliot.stack.ports import require_free
 from mliot.stack.processes import end, of_stack
 from mliot.stack.supervise import log_path
 from mliot.stack.watch import describe, starter_file
+from mliot.warehouse.prepare import check_declarations
 
 LOOK_EVERY_S = 0.1
 SUPERVISOR_S = 15
@@ -36,8 +37,10 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
     Parts that run already stay as they are. On any failure, and on Ctrl-C, a stack that this call began is taken down again.
     A stack that this call began ends with this process, whatever ends it, until :func:`leave` is called.
 
-    Raises :class:`UserError`: a port is taken, an archive cannot be fetched, a part does not become well.
+    Raises :class:`UserError`: a measurement or use case cannot be used, a port is taken, an archive cannot be fetched, a part does not
+    become well.
     """
+    check_declarations(settings)
     parts = plan(settings)
     chosen = choose(parts, names)
     supervisor = supervise.running(settings)

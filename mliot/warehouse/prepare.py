@@ -39,6 +39,13 @@ def prepare(settings: Settings) -> Path:
     return folder
 
 
+def check_declarations(settings: Settings) -> None:
+    """Reads every declaration as the parts of the stack will. Raises :class:`DeclarationError` where one cannot be used."""
+    generated_files(
+        load_columns(PROJECT / "columns.yaml"), load_measurements(settings.measurements), load_use_cases(settings.usecases).values()
+    )
+
+
 def working_project(settings: Settings) -> Path:
     """The folder in which dbt runs over history."""
     return settings.dbt_path.resolve() / "project"

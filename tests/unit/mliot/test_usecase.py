@@ -30,10 +30,10 @@ def test_the_built_in_ones_and_a_folder_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (", colums=('x',)", "UseCase: colums: Extra inputs are not permitted; UseCase has name, title"),
+        (", colums=('x',)", "UseCase: colums: there is no such field; UseCase has name, title"),
         (", kind='guess'", "SyntaxError"),
         (", holdout=2", "holdout: Input should be less than 0.9"),
-        (", gate={'over_base': 1}", "gate.over_base: Extra inputs"),
+        (", gate={'over_base': 1}", "gate.over_base: there is no such field"),
         (", classes=(0, 1)", "kind 'number' has no classes"),
         (", relative_to='humidity_avg'", "relative_to 'humidity_avg' is not among columns: temperature_avg"),
         (", places='['", "unterminated character set"),
@@ -57,7 +57,7 @@ def test_only_a_number_is_relative_to_a_column() -> None:
 
 def test_a_name_stands_once(tmp_path: Path) -> None:
     write(tmp_path, "fan_speed")
-    with pytest.raises(DeclarationError, match=r"fan_speed\.py: name: a use case named 'fan_speed' stands elsewhere"):
+    with pytest.raises(DeclarationError, match=r"fan_speed\.py: name: a use case named 'fan_speed' stands in .*usecases.fan_speed.py already"):
         load_use_cases(tmp_path)
 
 

@@ -1,0 +1,41 @@
+"""A declaration that cannot be used is told in one line: file, place, what is allowed."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from mliot.declarations import read_yaml
+from mliot.errors import DeclarationError
+
+NUMBERS = TypeAdapter(dict[str, int])
+
+
+def test_a_file_is_read_as_declared_and_an_empty_one_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("one: 1\n")
+    (tmp_path / "b.yaml").write_text("")
+    assert read_yaml(tmp_path / "a.yaml", NUMBERS, "") == {"one": 1}
+    assert read_yaml(tmp_path / "b.yaml", NUMBERS, "") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"one: [", "is not YAML: "),
+        (b"one: \xff", "is not YAML: "),
+        (b"one: many", "one: Input should be a valid integer"),
+        (b"- 1", ": Input should be a valid dictionary"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, content: bytes | None, told: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DeclarationError) as caught:
+        read_yaml(path, NUMBERS, "an entry is NAME: NUMBER")
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ")
+    assert told in line
+    assert "\n" not in line
+    assert line.endswith("; an entry is NAME: NUMBER") is ("Input should" in told)
