@@ -115,9 +115,9 @@ def _open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_folder() -> Iterator[Path]:
-    """A folder of this test alone in which a whole stack can live."""
+    """A folder of this module alone in which a whole stack can live."""
     with _open_folder() as folder:
         yield folder
 

@@ -44,7 +44,9 @@ def find(store: Store, id: str) -> Subject | None:
 
 def last_frame(store: Store, device: str) -> Subject | None:
     """The newest frame of ``device`` by event time, or None where none is stored."""
-    row = store.execute("select id from mliot.frame where device = %s order by event_ms desc limit 1", [device]).fetchone()
+    row = store.execute(
+        "select id from mliot.frame where device = %s order by event_ms desc, stored_ms desc, id limit 1", [device]
+    ).fetchone()
     return None if row is None else Subject("frame", row["id"])
 
 

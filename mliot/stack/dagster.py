@@ -9,6 +9,9 @@ from mliot.settings import HOST, Settings
 
 DEFINITIONS = "mliot_dagster.definitions"
 STORAGE_VARIABLE = "MLIOT_DAGSTER_STORAGE"
+RUN_START_S = 300
+"""Seconds that a run's process may take to load the definitions on a busy machine. After Dagster's 60 the daemon would drop the run as
+failed, while its process goes on to start."""
 
 
 def folder(settings: Settings) -> Path:
@@ -33,7 +36,7 @@ def instance(settings: Settings) -> str:
                 "config": {"base_dir": str(home / "logs")},
             },
             "concurrency": {"runs": {"max_concurrent_runs": 2}, "pools": {"default_limit": 1}},
-            "run_monitoring": {"enabled": True},
+            "run_monitoring": {"enabled": True, "start_timeout_seconds": RUN_START_S},
             "telemetry": {"enabled": False},
             "nux": {"enabled": False},
         },
@@ -50,7 +53,12 @@ def workspace(settings: Settings) -> str:
 def environment(settings: Settings) -> dict[str, str]:
     """What Dagster's processes need beside the settings. Its storage speaks psycopg2 only, which the address must name."""
     _, _, rest = settings.postgres_address.partition("://")
-    return {"DAGSTER_HOME": str(folder(settings)), STORAGE_VARIABLE: f"postgresql+psycopg2://{rest}", "DAGSTER_DISABLE_TELEMETRY": "1"}
+    return {
+        "DAGSTER_HOME": str(folder(settings)),
+        STORAGE_VARIABLE: f"postgresql+psycopg2://{rest}",
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": str(RUN_START_S),
+    }
 
 
 def prepare(settings: Settings) -> None:

@@ -1,15 +1,8 @@
 """``kill -9`` of each part in turn, while 200 frames a second come in; then every id is accounted for, and a fresh frame gets through."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -18,79 +11,25 @@ from mliot.frames import frame_id
 from mliot.journal import Acknowledged, Journal
 from mliot.modelstore import ModelStore
 from mliot.mqtt import MqttClient
-from mliot.settings import PREFIX, Settings
+from mliot.settings import Settings
 from mliot.usecase import load_use_cases
+from tests.e2e.stack import Stack, running, until
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 VICTIMS = (*SERVICES, "endpoint", "postgres", "kafka", "artemis")
 FRAMES_PER_S = 200
-PORTS = (
-    "kafka_port",
-    "kafka_controller_port",
-    "mqtt_port",
-    "postgres_port",
-    "endpoint_port",
-    "dagster_port",
-    "dagster_code_port",
-    "dashboard_port",
-)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
-@dataclass
-class Stack:
-    """A local stack of this test's own, driven by the command line as a person would."""
-
-    settings: Settings
-    environment: dict[str, str] = field(repr=False)
-
-    def mliot(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mliot.cli", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    def parts(self) -> dict[str, dict]:
-        return {part["name"]: part for part in json.loads(self.mliot("status", "--json").stdout)["parts"]}
-
-    def kill(self, victim: str) -> int:
-        pid = self.parts()[victim]["pid"]
-        os.kill(pid, signal.SIGKILL)
-        return pid
-
-    def wait_well(self, victim: str, killed: int, deadline_s: float = 90) -> float:
-        """Seconds until ``victim`` runs anew and every part is well."""
-        clock = SystemClock()
-        began, deadline = clock.monotonic(), Deadline.after(clock, deadline_s)
-        while True:
-            parts = self.parts()
-            started = {name: part for name, part in parts.items() if part["state"] != "stopped"}
-            if parts[victim]["pid"] not in (None, killed) and all(part["state"] == "ok" for part in started.values()):
-                return clock.monotonic() - began
-            assert not deadline.passed(), {name: (part["state"], part["detail"]) for name, part in started.items()}
-
-
 @pytest.fixture
-def stack(open_folder: Path, free_ports: Callable[[int], list[int]], save_constant_model) -> Iterator[Stack]:
-    found = free_ports(len(PORTS) + 1)
-    ports = dict(zip(PORTS, found[:-1], strict=True)) | {"metrics_port": 33_000 + found[-1] % 5000}
-    settings = Settings(_env_file=None, home=open_folder / "home", **ports)
+def stack(make_settings: Callable[..., Settings], save_constant_model: Callable[..., str]) -> Iterator[Stack]:
+    settings = make_settings()
     store = ModelStore(settings.models_path)
     use_case = load_use_cases()["fan_speed"]
     store.move("fan_speed", "champion", save_constant_model(store, use_case, 2.0), who="test", why="a champion to ask")
-    own = {f"{PREFIX}{name.upper()}": str(value) for name, value in {"home": settings.home, **ports}.items()}
-    made = Stack(settings, {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)} | own)
-    up = made.mliot("up", "endpoint", *SERVICES)
-    try:
-        assert up.returncode == 0, up.stderr[-3000:]
-        yield made
-    finally:
-        made.mliot("down")
+    with running(settings, "endpoint", *SERVICES) as started:
+        yield started
 
 
 class Publisher:
@@ -142,10 +81,7 @@ def test_nothing_owed_is_missing_and_nothing_comes_twice(stack: Stack, capsys: p
         sent = publisher.sent
         fresh = publisher.one("fresh-one")
     assert sent > FRAMES_PER_S * 10
-    deadline = Deadline.after(SystemClock(), 60)
-    while (trace := stack.mliot("trace", fresh, "--json")).returncode != 0:
-        assert not deadline.passed(), trace.stderr + stack.mliot("status").stdout
-        time.sleep(0.2)  # between two looks at a condition that has a deadline
+    until("the fresh frame is in the store", lambda: stack.mliot("trace", fresh, "--json").returncode == 0, within_s=60)
     audit = stack.mliot("audit", "--wait", "120")
     with capsys.disabled():
         print(f"\n{sent} frames; well again after, in s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items()))

@@ -57,7 +57,7 @@ def test_only_a_number_is_relative_to_a_column() -> None:
 
 def test_a_name_stands_once(tmp_path: Path) -> None:
     write(tmp_path, "fan_speed")
-    with pytest.raises(DeclarationError, match=r"fan_speed\.py: name: a use case named 'fan_speed' stands in .*usecases.fan_speed.py already"):
+    with pytest.raises(DeclarationError, match=r"fan_speed\.py: name: a use case named 'fan_speed' stands in .*fan_speed.py already"):
         load_use_cases(tmp_path)
 
 

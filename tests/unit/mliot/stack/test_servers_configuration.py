@@ -97,3 +97,10 @@ def test_dagster_finds_its_code_server() -> None:
     location = yaml.safe_load(dagster.workspace(made))["load_from"][0]["grpc_server"]
     assert (location["host"], location["port"]) == ("127.0.0.1", 4000)
     assert "4000" in dagster.code_server(made)
+
+
+def test_dagster_gives_a_run_time_to_start_on_a_busy_machine() -> None:
+    made = settings()
+    monitoring = yaml.safe_load(dagster.instance(made))["run_monitoring"]
+    assert monitoring == {"enabled": True, "start_timeout_seconds": dagster.RUN_START_S}
+    assert int(dagster.environment(made)["DAGSTER_GRPC_TIMEOUT_SECONDS"]) == dagster.RUN_START_S > 60
