@@ -28,6 +28,14 @@ def wait_for(condition: Callable[[], bool], within_s: float = 20) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def unblocked() -> Iterator[None]:
+    """What is started here heeds signals, also where a library that another test used left them blocked: a mask is inherited."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a process with the marks of part ``name`` of a stack in ``tmp_path``."""
