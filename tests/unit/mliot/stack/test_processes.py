@@ -29,11 +29,15 @@ def wait_for(condition: Callable[[], bool], within_s: float = 20) -> None:
 
 
 @pytest.fixture(autouse=True)
-def unblocked() -> Iterator[None]:
-    """What is started here heeds signals, also where a library that another test used left them blocked: a mask is inherited."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+def heeded() -> Iterator[None]:
+    """What is started here heeds SIGINT and SIGTERM, although what a process ignores is inherited.
+
+    A shell starts a background job with SIGINT ignored, and Dagster, once used in this process, gives SIGTERM what SIGINT has.
+    """
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
