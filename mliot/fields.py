@@ -17,6 +17,10 @@ LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what PostgreSQL, DuckDB and Python's ``datetime`` can all show."""
 LARGEST = 3.4028234e38
 """The largest number of single precision."""
+LARGEST_ORIGINAL = 4_000_000
+"""Bytes of an MQTT packet, or of a record on any topic but the dead letters': as a dead letter it must still fit."""
+LARGEST_RECORD = 8 * 1024 * 1024
+"""Bytes of any record. A dead letter holds its original in base64 beside the reason."""
 LONGEST_REASON = 500
 LONGEST_KEY = 400
 
@@ -38,7 +42,13 @@ Text = Annotated[str, Meta(max_length=10_000)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 
+_NAME = re.compile(NAME)
 _ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def is_name(text: str) -> bool:
+    """True where ``text`` can name a device or a place."""
+    return _NAME.fullmatch(text) is not None
 
 
 def holds_zero(json: bytes) -> bool:

@@ -10,14 +10,13 @@ from math import isfinite
 import msgspec
 
 from mliot.errors import Rejected
-from mliot.fields import NAME
+from mliot.fields import is_name
 from mliot.measurements import Measurement
 from mliot.messages import Frame
 
 LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
-_NAME = re.compile(NAME)
 _MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _SECONDS_BELOW = 100_000_000_000
 """A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
@@ -117,7 +116,7 @@ def _place(body: Mapping[str, object], device: str) -> str:
 def _name(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise Rejected(f"{field} is {_kind(value)}, not a string")
-    if not _NAME.fullmatch(value):
+    if not is_name(value):
         raise Rejected(f"{field} {_shown(value)} may hold only letters, digits and _ . : -, at most 64")
     return value
 

@@ -1,6 +1,6 @@
 """When there is enough new data to be worth a refresh: a decision on counts, pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import msgspec
 
@@ -29,11 +29,6 @@ class Seen(msgspec.Struct, frozen=True):
         if reason is None:
             return Seen(now, self.asked, self.tried)
         return Seen(now, now, tuple(sorted({*self.tried, *lacking})))
-
-
-def total(ends: Mapping[str, int]) -> int:
-    """Records ever written to the watched topics."""
-    return sum(ends.values())
 
 
 def reason_to_refresh(seen: Seen, now: int, lacking: Collection[str]) -> str | None:

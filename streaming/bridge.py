@@ -4,14 +4,13 @@ A message is acknowledged to MQTT only after Kafka has it. Kafka away: nothing i
 Receive Maximum.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from mliot.clock import SystemClock
 from mliot.errors import Rejected
-from mliot.fields import NAME, CommandId, Ms, Text, holds_zero
+from mliot.fields import CommandId, Ms, Text, holds_zero, is_name
 from mliot.frames import parse_frame
 from mliot.lorawan import decode_uplink
 from mliot.measurements import Measurement, load_measurements
@@ -37,7 +36,6 @@ class _DeviceAck(msgspec.Struct):
     reason: Text = ""
 
 
-_NAME = re.compile(NAME)
 _ACKS = msgspec.json.Decoder(_DeviceAck)
 
 
@@ -73,7 +71,7 @@ def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement]
 def parse_ack(message: Received) -> Ack:
     """The ack in an MQTT message. Raises :class:`Rejected` naming the field."""
     device = message.topic.split("/")[1]
-    if not _NAME.fullmatch(device):
+    if not is_name(device):
         raise Rejected(f"ack: device {device[:80]!a} may hold only letters, digits and _ . : -, at most 64")
     try:
         body = _ACKS.decode(message.payload)

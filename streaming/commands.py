@@ -4,14 +4,13 @@ A command is logged, in one transaction with the position of its prediction, bef
 sends it again under the same id, which the device obeys once. State is never saved: it is folded from the command log at each start.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import msgspec
 
-from mliot.fields import NAME
+from mliot.fields import is_name
 from mliot.messages import Ack, Command, CommandState, Prediction, command_id, decode, place_of, readable, traceparent_of
 from mliot.settings import Settings
 from mliot.usecase import Action, UseCase, load_use_cases
@@ -24,7 +23,6 @@ PREDICTIONS = "stream-prediction"
 ACKS = "stream-ack"
 COMMANDS = Command.topic_name
 HOUR_MS = 3_600_000
-_DEVICE = re.compile(NAME)
 FINAL: frozenset[CommandState] = frozenset({"acked", "failed", "expired"})
 
 
@@ -64,7 +62,7 @@ def judge(prediction: Prediction, action: Action, ledger: Ledger, device: str, n
     at = (prediction.use_case, device)
     if prediction.shadow:
         return "shadow"
-    if not _DEVICE.fullmatch(device):  # made of a place's name: it may be too long, and no device can have it
+    if not is_name(device):  # made of a place's name: it may be too long, and no device can have it
         return "device_name"
     if now_ms - prediction.at_ms > _ms(action.stalest):
         return "stale"

@@ -85,8 +85,7 @@ def features(windows: OpenWindows, sources: tuple[LabelSource, ...], *, rows: in
     behind = {partition: note.oldest for partition, note in notes.items() if note.oldest < at[partition]}
     while True:
         added = _add(windows, batch, at, watermark)
-        caught_up = batch.caught_up(at)
-        behind = {partition: oldest for partition, oldest in behind.items() if partition not in caught_up}
+        behind = batch.still_behind(behind, at)
         closed = Closed()
         if not behind:  # else a window would close without frames of its own that were read, and counted, before the restart
             closed = windows.close(watermark.advance(assignment, batch.at_end, batch.now_ms), watermark.by, batch.now_ms)

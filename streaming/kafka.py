@@ -108,20 +108,15 @@ class KafkaLog:
         )
         consumer = Consumer(config)
         try:
-            ends = self._offsets(effect, OffsetSpec.latest())
-            begins = self._offsets(effect, OffsetSpec.for_timestamp(max(effect.since_ms, 0)))  # -1: nothing is that new
+            admin = AdminClient(self._settings.client())
+            ends = _offsets(admin, effect, OffsetSpec.latest())
+            begins = _offsets(admin, effect, OffsetSpec.for_timestamp(max(effect.since_ms, 0)))  # -1: nothing is that new
             consumer.assign([TopicPartition(effect.topic, n, begins[n] if begins[n] >= 0 else ends[n]) for n in effect.numbers])
             return list(self._until(ends, consumer, effect))
         except KafkaException as error:
             raise Transient(self._away(f"recall of {effect.topic}: {error.args[0].str()}")) from error
         finally:
             consumer.close()
-
-    def _offsets(self, effect: Recall, where: OffsetSpec) -> dict[int, int]:
-        admin = AdminClient(self._settings.client())
-        asked = {TopicPartition(effect.topic, number): where for number in effect.numbers}
-        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=LONGEST_CALL_S)
-        return {partition.partition: future.result().offset for partition, future in found.items()}
 
     def _until(self, ends: dict[int, int], consumer: Consumer, effect: Recall) -> Iterable[Record]:
         left = set(effect.numbers)
@@ -253,6 +248,12 @@ class KafkaLog:
 
     def deliver(self, effect: Deliver) -> None:
         self._delivery.deliver(effect)
+
+
+def _offsets(admin: AdminClient, effect: Recall, where: OffsetSpec) -> dict[int, int]:
+    asked = {TopicPartition(effect.topic, number): where for number in effect.numbers}
+    found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=LONGEST_CALL_S)
+    return {partition.partition: future.result().offset for partition, future in found.items()}
 
 
 def _end(message: Any) -> tuple[int, int]:

@@ -6,11 +6,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
+from mliot.fields import LARGEST_RECORD
 from mliot.settings import Settings
 from streaming.ports import Emit
 
-LARGEST_RECORD = 8 * 1024 * 1024
-"""A dead letter holds the original in base64: of the largest record that a topic takes (4 MB), and of an MQTT message of 6 MB."""
 LONGEST_CALL_S = 5.0
 """No single call to the client blocks longer, so that a stop and the status stay prompt while Kafka is away."""
 OnDelivery = Callable[[KafkaError | None, object], None]

@@ -172,8 +172,7 @@ def online(use_cases: Mapping[str, UseCase], rows: int, checkpoint_partitions: t
     while True:
         batch: Batch = yield Read(rows)
         out = Outcome("online", batch.now_ms)
-        caught_up = batch.caught_up(at)
-        behind = {partition: offset for partition, offset in behind.items() if partition not in caught_up}
+        behind = batch.still_behind(behind, at)
         remember([r for r in batch.records if r.offset < at[Partition(r.topic, r.partition)]], students)
         fresh = [r for r in batch.records if r.offset >= at[Partition(r.topic, r.partition)]]
         waiting.add(read(fresh, students))

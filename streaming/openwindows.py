@@ -5,7 +5,7 @@ windows close, and from which offset a restart must read again.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from mliot.errors import DeclarationError
 from mliot.featuremodels import (
+    FEATURE_COLUMNS,
     RAW_COLUMNS,
     RAW_FRAME,
     STG_FRAMES,
+    WINDOW_COLUMNS,
     FeatureModel,
     FeatureModels,
     WindowModel,
@@ -29,7 +31,6 @@ from streaming.watermark import Mover
 
 ARROW = {"VARCHAR": pa.string(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
 RAW_SCHEMA = pa.schema([(name, ARROW[kind]) for name, kind in RAW_COLUMNS.items()])
-WINDOW_FIELDS = ("window_id", "grain", "key", "place_id", "start_ms", "end_ms", "frames", "first", "last")
 
 
 @dataclass
@@ -217,20 +218,18 @@ class OpenWindows:
         return list(self._con.execute(statement).fetchall())
 
 
-def _values(row: dict[str, Any], fixed: Sequence[str]) -> dict[str, float]:
+def values_of(row: Mapping[str, Any], fixed: Collection[str]) -> dict[str, float]:
+    """The finite numbers among the row's columns, without the ``fixed`` ones."""
     return {name: float(v) for name, v in row.items() if name not in fixed and v is not None and isfinite(v)}
 
 
-FEATURE_FIELDS = frozenset({"feature_id", "model", *WINDOW_FIELDS[1:]})
-
-
 def _feature(row: dict[str, Any], version: str, now_ms: int) -> Feature:
-    values = _values(row, tuple(FEATURE_FIELDS))
-    return Feature(**{name: row[name] for name in FEATURE_FIELDS}, version=version, made_ms=now_ms, values=values)
+    values = values_of(row, FEATURE_COLUMNS)
+    return Feature(**{name: row[name] for name in FEATURE_COLUMNS}, version=version, made_ms=now_ms, values=values)
 
 
 def _window(row: dict[str, Any], by: Mover) -> Window:
-    return Window(**{name: row[name] for name in WINDOW_FIELDS}, closed_by=by, values=_values(row, WINDOW_FIELDS))
+    return Window(**{name: row[name] for name in WINDOW_COLUMNS}, closed_by=by, values=values_of(row, WINDOW_COLUMNS))
 
 
 def _has_its_id(window: Window) -> bool:
@@ -238,4 +237,4 @@ def _has_its_id(window: Window) -> bool:
 
 
 def _window_row(window: Window, model: WindowModel) -> dict[str, Any]:
-    return {name: getattr(window, name) for name in WINDOW_FIELDS} | {name: window.values.get(name) for name in model.columns}
+    return {name: getattr(window, name) for name in WINDOW_COLUMNS} | {name: window.values.get(name) for name in model.columns}

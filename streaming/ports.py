@@ -72,9 +72,11 @@ class Batch(NamedTuple):
         """Where reading goes on after this batch, for the partitions it holds records of."""
         return {Partition(r.topic, r.partition): Position(r.offset + 1) for r in self.records}
 
-    def caught_up(self, at: Mapping[Partition, int]) -> frozenset[Partition]:
-        """The partitions of which this batch reaches the offset in ``at``, or the end: what was read before a restart is read again."""
-        return self.at_end | {partition for partition, position in self.positions().items() if position.offset >= at[partition]}
+    def still_behind(self, behind: Mapping[Partition, int], at: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Those of ``behind`` of which this batch reaches neither the offset in ``at`` nor the end: what was read before a restart is still
+        being read again."""
+        caught_up = self.at_end | {partition for partition, position in self.positions().items() if position.offset >= at[partition]}
+        return {partition: oldest for partition, oldest in behind.items() if partition not in caught_up}
 
 
 @dataclass

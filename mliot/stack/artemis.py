@@ -6,10 +6,11 @@ It was chosen because it keeps what it acknowledged: see ``docs/decisions``.
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from mliot.fields import LARGEST_ORIGINAL
 from mliot.settings import HOST, Settings
 from mliot.stack import java
 
-LARGEST_PACKET = 4_000_000
+LARGEST_PACKET = LARGEST_ORIGINAL
 """Bytes of an MQTT packet that the broker takes: what the bridge refuses must fit a dead letter whole. A larger one ends its sender's
 connection (MQTT 5, section 3.2.2.3.6), so nothing that was acknowledged is dropped."""
 

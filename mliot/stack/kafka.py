@@ -12,14 +12,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mliot.errors import Transient, UserError
+from mliot.fields import LARGEST_ORIGINAL, LARGEST_RECORD
 from mliot.messages import CHECKPOINT_TOPIC, TOPICS, DeadLetter
 from mliot.settings import HOST, Settings
 from mliot.stack import java
-
-LARGEST_RECORD = 8 * 1024 * 1024
-"""Bytes. A dead letter holds its original (an MQTT message of 1 MB, say) in base64 beside the reason."""
-LARGEST_ORIGINAL = 4_000_000
-"""Bytes of a record on any other topic, whoever writes it: as a dead letter it must still fit."""
 
 
 def folder(settings: Settings) -> Path:

@@ -22,7 +22,6 @@ from mliot.stack.ports import require_free
 from mliot.stack.processes import end, of_stack
 from mliot.stack.supervise import log_path
 from mliot.stack.watch import describe, starter_file
-from mliot.warehouse.prepare import check_declarations
 
 LOOK_EVERY_S = 0.1
 SUPERVISOR_S = 15
@@ -40,6 +39,8 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
     Raises :class:`UserError`: a measurement or use case cannot be used, a port is taken, an archive cannot be fetched, a part does not
     become well.
     """
+    from mliot.warehouse.prepare import check_declarations  # 90 ms of DuckDB that no other command needs
+
     check_declarations(settings)
     parts = plan(settings)
     chosen = choose(parts, names)

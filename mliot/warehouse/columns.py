@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from mliot.declarations import read_yaml
 from mliot.errors import DeclarationError
 from mliot.measurements import Measurement
 
@@ -71,11 +71,7 @@ class ColumnFile(BaseModel):
 
 def load_columns(path: Path) -> ColumnFile:
     """The column file at ``path``. Raises :class:`DeclarationError` that names the entry and what is wrong with it."""
-    try:
-        return ColumnFile.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DeclarationError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    return read_yaml(path, TypeAdapter(ColumnFile), "a column is NAME: {about, unit, required, unique}")
 
 
 def _add(found: dict[str, Entry], column: str, entry: Entry, model: str) -> None:

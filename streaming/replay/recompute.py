@@ -6,16 +6,16 @@ whose frames lie in several partitions says so for the last of them only: where 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from mliot.featuremodels import RAW_FRAME, STG_FRAMES, FeatureModel, FeatureModels, create_stream_schema
+from mliot.featuremodels import FEATURE_COLUMNS, RAW_FRAME, STG_FRAMES, WINDOW_COLUMNS, FeatureModel, FeatureModels, create_stream_schema
 from mliot.lineage.audit import LogRecord
 from mliot.lineage.grains import FRAME_GRAIN
 from mliot.messages import Feature, Frame, Window
+from streaming.openwindows import values_of
 from streaming.replay.past import Address, Evidence, Extent
 
 _EVIDENCE = {
@@ -26,8 +26,6 @@ _WANTED = {
     "feature_id": pa.string(), "model": pa.string(), "key": pa.string(), "start_ms": pa.int64(), "frame_id": pa.string(),
     "first_partition": pa.int32(), "first_offset": pa.int64(),
 }  # fmt: skip
-_WINDOW = ("window_id", "grain", "key", "place_id", "start_ms", "end_ms", "frames", "first", "last")
-_FEATURE = ("feature_id", "model", *_WINDOW[1:])
 _FETCHED = 2000
 
 
@@ -153,7 +151,7 @@ class Recomputation:
         """The windows of the rows wanted; what closed them is not told."""
         for model in self._models.windows:
             for row in self._rows(f"from {model.relation} where window_id in (select feature_id from wanted)"):
-                yield Window(**{name: row[name] for name in _WINDOW}, values=_values(row, _WINDOW))
+                yield Window(**{name: row[name] for name in WINDOW_COLUMNS}, values=values_of(row, WINDOW_COLUMNS))
 
     def rows(self) -> Iterator[Feature]:
         """The feature rows wanted, with ``made_ms`` 0."""
@@ -162,7 +160,12 @@ class Recomputation:
         for model in self._models.features:
             query = f"from ({model.sql}) where feature_id in (select feature_id from wanted where model = '{model.name}')"
             for row in self._rows(query):
-                yield Feature(**{name: row[name] for name in _FEATURE}, version=model.version, made_ms=0, values=_values(row, _FEATURE))
+                yield Feature(
+                    **{name: row[name] for name in FEATURE_COLUMNS},
+                    version=model.version,
+                    made_ms=0,
+                    values=values_of(row, FEATURE_COLUMNS),
+                )
 
     def came_late(self) -> dict[str, list[str]]:
         """By window, the addresses of the frames that came after it had closed."""
@@ -217,7 +220,3 @@ def _key(grain: str) -> str:
 def _frame_id(row: Feature) -> str:
     """The frame that a row of one frame describes, or '' where it describes a window."""
     return row.feature_id.partition(":")[2] if row.grain == FRAME_GRAIN else ""
-
-
-def _values(row: Mapping[str, Any], fixed: Sequence[str]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items() if name not in fixed and value is not None and isfinite(value)}
