@@ -86,7 +86,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
             bootstrap = request.getfixturevalue("kafka_server").settings.kafka_address
             admin = AdminClient({"bootstrap.servers": bootstrap})
-            for future in admin.create_topics([NewTopic(t, PARTITIONS, 1) for t in topics]).values():
+            # the records' times are of 1970: Kafka's first look for old ones, 30 s after its start, would take them in mid-test
+            keep = {"retention.ms": "-1"}
+            for future in admin.create_topics([NewTopic(t, PARTITIONS, 1, config=keep) for t in topics]).values():
                 future.result(30)
             unique = uuid4().hex[:8]
             made = World(
