@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Protocol
 
+import msgspec
 from river import linear_model, optim, preprocessing
 from river.utils import VectorDict
 
@@ -23,8 +24,34 @@ class Learner(Protocol):
     def version(self) -> str: ...
     def learn(self, values: Mapping[str, float], label: float) -> None: ...
     def predict(self, values: Mapping[str, float]) -> Answer | None: ...
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def state(self) -> "State": ...
+    def restore(self, state: msgspec.Raw) -> None:
+        """Goes on from a state in JSON. Raises ``msgspec.DecodeError`` where it is none of this kind of model, which stays as it was."""
+
+
+class State(msgspec.Struct):
+    """What both kinds of model keep: labels learnt, and count, mean and variance of each column."""
+
+    learnt: int
+    counts: dict[str, int]
+    means: dict[str, float]
+    vars: dict[str, float]
+
+
+class NumberState(State):
+    """``label`` is count, mean and variance of the label, or of its change."""
+
+    weights: dict[str, float]
+    intercept: float
+    steps: int
+    label: tuple[int, float, float]
+
+
+class ClassesState(State):
+    """By class."""
+
+    weights: dict[int, dict[str, float]]
+    steps: dict[int, int]
 
 
 def learner_for(use_case: UseCase) -> Learner:
@@ -63,11 +90,11 @@ class _Linear:
         scaler = self._scaler
         return {"learnt": self._learnt, "counts": dict(scaler.counts), "means": dict(scaler.means), "vars": dict(scaler.vars)}
 
-    def _restore_common(self, state: Mapping[str, Any]) -> None:
-        self._learnt = state["learnt"]
-        self._scaler.counts = Counter(state["counts"])
-        self._scaler.means = defaultdict(float, state["means"])
-        self._scaler.vars = defaultdict(float, state["vars"])
+    def _restore_common(self, state: State) -> None:
+        self._learnt = state.learnt
+        self._scaler.counts = Counter(state.counts)
+        self._scaler.means = defaultdict(float, state.means)
+        self._scaler.vars = defaultdict(float, state.vars)
 
 
 class _Number(_Linear):
@@ -100,22 +127,23 @@ class _Number(_Linear):
     def _level(self, values: Mapping[str, float]) -> float | None:
         return values.get(self._relative_to) if self._relative_to else 0.0
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> NumberState:
         label = self._label
-        return self._common_state() | {
-            "weights": dict(self._model.weights),
-            "intercept": self._model.intercept,
-            "steps": self._model.optimizer.n_iterations,
-            "label": [label.counts["y"], label.means["y"], label.vars["y"]],
-        }
+        return NumberState(
+            **self._common_state(),
+            weights=dict(self._model.weights),
+            intercept=self._model.intercept,
+            steps=self._model.optimizer.n_iterations,
+            label=(label.counts["y"], label.means["y"], label.vars["y"]),
+        )
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._restore_common(state)
-        self._model._weights = VectorDict(state["weights"], None)
-        self._model.intercept = state["intercept"]
-        self._model.optimizer.n_iterations = state["steps"]
-        count, mean, variance = state["label"]
-        self._label.counts["y"], self._label.means["y"], self._label.vars["y"] = count, mean, variance
+    def restore(self, state: msgspec.Raw) -> None:
+        found = msgspec.json.decode(state, type=NumberState)
+        self._restore_common(found)
+        self._model._weights = VectorDict(found.weights, None)
+        self._model.intercept = found.intercept
+        self._model.optimizer.n_iterations = found.steps
+        self._label.counts["y"], self._label.means["y"], self._label.vars["y"] = found.label
 
 
 class _Classes(_Linear):
@@ -136,15 +164,17 @@ class _Classes(_Linear):
         best = max(sorted(shares), key=shares.__getitem__)
         return (float(best), float(shares[best])) if isfinite(shares[best]) else None
 
-    def state(self) -> dict[str, Any]:
-        return self._common_state() | {
-            "weights": {str(label): dict(weights) for label, weights in self._model.weights.items()},
-            "steps": {str(label): optimizer.n_iterations for label, optimizer in self._model.optimizers.items()},
-        }
+    def state(self) -> ClassesState:
+        return ClassesState(
+            **self._common_state(),
+            weights={label: dict(weights) for label, weights in self._model.weights.items()},
+            steps={label: optimizer.n_iterations for label, optimizer in self._model.optimizers.items()},
+        )
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._restore_common(state)
-        for label, weights in state["weights"].items():
-            self._model.weights[int(label)] = defaultdict(float, weights)
-        for label, steps in state["steps"].items():
-            self._model.optimizers[int(label)].n_iterations = steps
+    def restore(self, state: msgspec.Raw) -> None:
+        found = msgspec.json.decode(state, type=ClassesState)
+        self._restore_common(found)
+        for label, weights in found.weights.items():
+            self._model.weights[label] = defaultdict(float, weights)
+        for label, steps in found.steps.items():
+            self._model.optimizers[label].n_iterations = steps

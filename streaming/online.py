@@ -26,6 +26,15 @@ Took = Mapping[str, tuple[int, int]]
 """By ``topic-partition``, the offsets of the first and the last record of a batch."""
 
 
+class Checkpoint(msgspec.Struct):
+    """A student's state after the records ``took``; ``times`` is event time by key."""
+
+    use_case: str
+    took: dict[str, tuple[int, int]]
+    times: dict[str, int]
+    learner: msgspec.Raw
+
+
 @dataclass
 class Student:
     """One use case's learner and what waits around it: rows whose label is not there yet, labels that may not be learnt from yet.
@@ -63,13 +72,14 @@ class Student:
 
     def checkpoint(self, took: Took | None = None) -> bytes:
         """The state after the records ``took``: by them a replay knows which records lie between two checkpoints."""
-        state = {"use_case": self.use_case.name, "took": took or {}, "times": self.times, "learner": self.learner.state()}
-        return msgspec.json.encode(state)
+        learner = msgspec.Raw(msgspec.json.encode(self.learner.state()))
+        return msgspec.json.encode(Checkpoint(self.use_case.name, dict(took or {}), self.times, learner))
 
     def restore(self, value: bytes) -> None:
-        state = msgspec.json.decode(value)
-        self.times = state["times"]
-        self.learner.restore(state["learner"])
+        """Goes on from a checkpoint. Raises ``msgspec.DecodeError`` where ``value`` is none of this use case; nothing has changed then."""
+        found = msgspec.json.decode(value, type=Checkpoint)
+        self.learner.restore(found.learner)
+        self.times = found.times
 
 
 Content = Feature | Label | Rejected
@@ -126,6 +136,23 @@ def taken(records: Iterable[Record]) -> Took:
     return took
 
 
+def restore(checkpoints: Iterable[Record], students: Mapping[str, Student]) -> list[tuple[Record, str]]:
+    """Each student goes on from the newest checkpoint that can be used; answers those, newest of their student, that can not, and why.
+
+    An older one that can not was told of before a newer one was written.
+    """
+    unusable: dict[str, tuple[Record, str]] = {}
+    for record in checkpoints:
+        if record.key not in students:
+            continue
+        try:
+            students[record.key].restore(record.value)
+            unusable.pop(record.key, None)
+        except msgspec.DecodeError as error:
+            unusable[record.key] = (record, f"not a checkpoint of {record.key}: {error}")
+    return list(unusable.values())
+
+
 def remember(records: Sequence[Record], students: Mapping[str, Student]) -> None:
     """Takes in what was read, answered and learnt before a restart: the rows and labels that still wait, nothing else."""
     for record, message, _ in read(records, students):  # what is unreadable became a dead letter when it was new
@@ -160,9 +187,7 @@ def online(use_cases: Mapping[str, UseCase], rows: int, checkpoint_partitions: t
     assignment: Assignment = yield Open((FEATURES, LABELS))
     students = {name: Student(use_case, learner_for(use_case)) for name, use_case in use_cases.items()}
     checkpoints: list[Record] = yield Recall(CHECKPOINT_TOPIC, checkpoint_partitions, 0)
-    for record in checkpoints:
-        if record.key in students:
-            students[record.key].restore(record.value)
+    unusable = restore(checkpoints, students)
     at = {partition: position.offset for partition, position in assignment.items()}
     oldest = {partition: int(position.note or position.offset) for partition, position in assignment.items()}
     behind = {partition: offset for partition, offset in oldest.items() if offset < at[partition]}
@@ -180,6 +205,10 @@ def online(use_cases: Mapping[str, UseCase], rows: int, checkpoint_partitions: t
         ready = waiting.ready(batch.at_end)
         if ready:
             decide(ready, students, out)
+            for record, why in unusable:
+                out.reject(record.value, source=record.topic, reason=why, key=record.key)
+            out.counts["checkpoint_unusable"] += len(unusable)
+            unusable = []
             at |= {partition: max(at[partition], offset) for partition, offset in (read_to | waiting.held()).items()}
             yield Commit(out, needed_from(students, at, behind))
 

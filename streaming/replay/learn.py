@@ -88,6 +88,9 @@ class Pupil:
             self._student, self._state = None, state
             return []
         student = self._student or self._restored(before)
+        if student is None:
+            self._state = state
+            return []
         said = self._decide(student, taken)
         if self._gone and student.learner.version != f"online-{learnt}":
             self._student, self._state = None, state
@@ -101,11 +104,17 @@ class Pupil:
         online.decide(mine, {name: student}, out)
         return [decode(Prediction, emit.value) for emit in out.emits if emit.topic == Prediction.topic_name]
 
-    def _restored(self, before: Mapping[str, int]) -> online.Student:
-        """The learner as a restart of the service makes it: the last state, and the rows and labels that still wait."""
+    def _restored(self, before: Mapping[str, int]) -> online.Student | None:
+        """The learner as a restart of the service makes it: the last state, and the rows and labels that still wait.
+
+        None where the state is none that could be restored.
+        """
         student = online.Student(self._use_case, learner_for(self._use_case))
         if self._state:
-            student.restore(self._state)
+            try:
+                student.restore(self._state)
+            except msgspec.DecodeError:
+                return None
         past = [lesson for place, at in before.items() for lesson in self._lessons.between(place, 0, at)]
         online.remember([_encoded(lesson) for lesson in past if _may_wait(lesson, student)], {self._use_case.name: student})
         return student

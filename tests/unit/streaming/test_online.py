@@ -2,14 +2,15 @@
 
 import random
 
+import msgspec
 import pytest
 
-from mliot.messages import Feature, Label
+from mliot.messages import CHECKPOINT_TOPIC, DeadLetter, Feature, Label
 from mliot.usecase import load_use_cases
 from streaming import online
 from streaming.learner import LEAST_LEARNT, learner_for
-from streaming.online import PATIENCE_MS, Student, needed_from, remember
-from streaming.ports import Outcome, Partition, Record
+from streaming.online import PATIENCE_MS, Student, needed_from, remember, restore
+from streaming.ports import Batch, Commit, Outcome, Partition, Position, Record
 
 NOW = 1_764_000_000_000
 MINUTE = 60_000
@@ -89,6 +90,40 @@ def test_a_restart_goes_on_where_it_stopped() -> None:
     assert after.checkpoint() == whole.checkpoint()
 
 
+@pytest.mark.parametrize("spoilt", [b"", b"{", b'{"use_case":"fan_speed","took":{},"times":{},"learner":{"learnt":3}}', b"\xff"])
+def test_a_checkpoint_that_is_none_is_told_of_and_the_one_before_it_goes_on(spoilt: bytes) -> None:
+    learnt = student()
+    decide([row(0, 0, temperature_avg=20.0), label(0, 1, 0), row(30, 1, temperature_avg=20.0)], {"fan_speed": learnt}, NOW)
+    whole = learnt.checkpoint()
+    good = Record("checkpoint", 0, 0, NOW, "fan_speed", whole, "")
+    bad = good._replace(offset=1, value=spoilt)
+    stranger = good._replace(offset=2, key="nobody")
+
+    again = student()
+    ((told, why),) = restore([good, bad, stranger], {"fan_speed": again})
+    assert (told, again.checkpoint()) == (bad, whole)
+    assert why.startswith("not a checkpoint of fan_speed: ")
+    assert restore([bad, good], {"fan_speed": student()}) == []
+
+
+def test_a_checkpoint_that_is_none_becomes_a_dead_letter_with_the_first_commit() -> None:
+    rows, labels = Partition("stream-feature", 0), Partition("stream-label", 0)
+    service = online.online({"fan_speed": FAN}, 100, (0,))
+    next(service)
+    service.send({rows: Position(0, ""), labels: Position(0, "")})
+    service.send([Record(CHECKPOINT_TOPIC, 0, 7, NOW, "fan_speed", b"{", "")])
+    service.send(None)
+    commit = service.send(Batch([row(0)], frozenset({rows, labels}), NOW))
+    assert isinstance(commit, Commit)
+    (letter,) = [msgspec.json.decode(e.value, type=DeadLetter) for e in commit.outcome.emits if e.topic == DeadLetter.topic_name]
+    assert (letter.source, letter.service, letter.original) == (CHECKPOINT_TOPIC, "online", b"{")
+    assert commit.outcome.counts["checkpoint_unusable"] == 1
+    service.send(None)
+    again = service.send(Batch([row(1, 1)], frozenset({rows, labels}), NOW))
+    assert isinstance(again, Commit)
+    assert [e for e in again.outcome.emits if e.topic == DeadLetter.topic_name] == []
+
+
 @pytest.mark.parametrize("use_case", [FAN, FLOW], ids=lambda use_case: use_case.name)
 def test_it_learns_what_can_be_learnt(use_case) -> None:
     random.seed(4)
@@ -108,14 +143,12 @@ def test_it_learns_what_can_be_learnt(use_case) -> None:
 
 @pytest.mark.parametrize("use_case", [FAN, FLOW], ids=lambda use_case: use_case.name)
 def test_its_state_is_json_and_whole(use_case) -> None:
-    import json
-
     random.seed(5)
     learner, twin = learner_for(use_case), learner_for(use_case)
     for _ in range(200):
         values = {column: random.gauss(0, 1) for column in use_case.columns if random.random() > 0.2}
         learner.learn(values, float(random.randint(0, 3)))
-    twin.restore(json.loads(json.dumps(learner.state())))
+    twin.restore(msgspec.Raw(msgspec.json.encode(learner.state())))
     probe = dict.fromkeys(use_case.columns, 0.3)
     for learn in (learner, twin):
         learn.learn(probe, 2.0)
