@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 
 import httpx
 import psycopg
@@ -128,7 +128,7 @@ def test_a_swap_fails_no_request_and_versions_change_once(server: Server, two_ve
     answers = {first: 1, second: 2}
     body = json.dumps({"use_case": "fan_speed", "rows": [ROW]})
     put_in_charge(server, first)
-    moved = Event()
+    warm, moved = Semaphore(0), Event()
     give_up = time.monotonic() + DEADLINE_S
 
     def ask() -> tuple[list[str], list[object]]:
@@ -143,15 +143,19 @@ def test_a_swap_fails_no_request_and_versions_change_once(server: Server, two_ve
             answer = json.loads(response.read())
             if response.status != 200 or answer["predictions"][0]["value"] != answers[answer["model_version"]]:
                 wrong.append((response.status, answer))
+                warm.release()
                 break
             versions.append(answer["model_version"])
+            if len(versions) == 10:
+                warm.release()
             after += moved.is_set() and answer["model_version"] == second
         connection.close()
         return versions, wrong
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         asking = [clients.submit(ask) for _ in range(CLIENTS)]
-        time.sleep(1)  # a stretch of the first version; nothing is awaited
+        for _ in range(CLIENTS):  # until each client has had answers of the first version
+            assert warm.acquire(timeout=DEADLINE_S)
         server.store.move("fan_speed", "champion", second, who="test", why="better")
         moved.set()
         results = [client.result() for client in asking]
