@@ -75,12 +75,17 @@ def prepare(settings: Settings) -> None:
     path.write_text(properties(settings), "utf-8")
     if (path.parent / "data" / "meta.properties").exists():
         return
-    cluster = urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+    cluster = cluster_id(secrets.token_bytes(16))
     tool = java.command(128, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", path)
     done = subprocess.run(tool, env=os.environ | environment(settings), capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()
         raise UserError(f"{path.parent / 'data'}: Kafka cannot format its storage: {reason[-1] if reason else f'exit {done.returncode}'}")
+
+
+def cluster_id(drawn: bytes) -> str:
+    """Sixteen random bytes as Kafka writes an id. It never begins with ``-``, which Kafka's tool would take for an option."""
+    return "0" + urlsafe_b64encode(drawn).decode().rstrip("=")[1:]
 
 
 def topics(settings: Settings) -> list[NewTopic]:

@@ -104,3 +104,10 @@ def test_dagster_gives_a_run_time_to_start_on_a_busy_machine() -> None:
     monitoring = yaml.safe_load(dagster.instance(made))["run_monitoring"]
     assert monitoring == {"enabled": True, "start_timeout_seconds": dagster.RUN_START_S}
     assert int(dagster.environment(made)["DAGSTER_GRPC_TIMEOUT_SECONDS"]) == dagster.RUN_START_S > 60
+
+
+@pytest.mark.parametrize("first", [0x00, 0xF8, 0xFB, 0xFF])
+def test_a_cluster_id_is_never_taken_for_an_option(first: int) -> None:
+    made = kafka.cluster_id(bytes([first] * 16))
+    assert len(made) == 22
+    assert not made.startswith("-")
