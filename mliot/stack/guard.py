@@ -1,8 +1,8 @@
 """``python -m mliot.stack.guard PART SIGNAL COMMAND...`` becomes COMMAND, tied to the life of the process that started it.
 
 First it ends what an earlier life of the same part left behind (workers of a killed parent that still hold its port). Then it asks
-the kernel for SIGNAL as soon as its parent dies (Linux; elsewhere :mod:`mliot.stack.watch` does it), and replaces itself by COMMAND: it
-costs nothing afterwards.
+the kernel for SIGNAL as soon as its parent dies (Linux; elsewhere :mod:`mliot.stack.watch` does it), and replaces itself by COMMAND, which
+heeds SIGINT and SIGTERM whatever this process was started with. It costs nothing afterwards.
 """
 
 import ctypes
@@ -29,6 +29,9 @@ def main(arguments: list[str]) -> None:
     end(of_stack(home, part) if home else [], within_s=LEFTOVERS_S)
     if sys.platform == "linux":
         end_with_parent(signal.Signals[f"SIG{stop}"], parent)
+    for heeded in (signal.SIGINT, signal.SIGTERM):
+        # what a process ignores is inherited, a shell's background job ignores SIGINT, and Java never heeds what it was started to ignore
+        signal.signal(heeded, signal.SIG_DFL)
     os.execvp(command[0], command)  # noqa: S606 - it replaces this process, which is the purpose
 
 

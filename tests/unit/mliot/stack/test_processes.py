@@ -88,6 +88,20 @@ def test_guard_becomes_the_command_and_ends_what_an_earlier_life_left(start: Cal
     assert bystander.poll() is None
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_guarded_command_heeds_its_stop_signal_although_the_starter_ignores_it(
+    start: Callable[..., subprocess.Popen[bytes]], stop: signal.Signals
+) -> None:
+    command = ("sleep", "60")
+    signal.signal(stop, signal.SIG_IGN)
+    ignoring, guarded = start(command, "ignoring"), start(wrap("guarded", stop.name.removeprefix("SIG"), command), "guarded")
+    wait_for(lambda: psutil.Process(guarded.pid).cmdline() == list(command))
+    ignoring.send_signal(stop)
+    guarded.send_signal(stop)
+    assert guarded.wait(20) == -stop
+    assert ignoring.poll() is None
+
+
 @linux_only
 def test_guarded_command_is_sent_its_stop_signal_when_its_parent_is_killed(
     start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
