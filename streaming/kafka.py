@@ -200,14 +200,15 @@ class KafkaLog:
             error = message.error()
             if error is None:
                 records.append(_record(message))
-            elif error.code() == KafkaError._PARTITION_EOF:
+                if self._at_end:
+                    self._at_end.discard(Partition(message.topic(), message.partition()))
+            elif error.code() == KafkaError._PARTITION_EOF:  # said once: it must not be forgotten for records that came before it
                 self._at_end.add(Partition(message.topic(), message.partition()))
             else:
                 self._error(error)
         if self._broken:
             raise Fatal(f"Kafka at {self._settings.bootstrap}: {self._broken}")
         if records:
-            self._at_end -= {Partition(record.topic, record.partition) for record in records}
             self._down = ""
         return records
 
