@@ -1,5 +1,6 @@
 """Declarations in YAML files, read in one way: what is wrong is told in one line, with the file, the place and what is allowed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -14,16 +15,46 @@ T = TypeVar("T")
 def read_yaml(path: Path, kind: TypeAdapter[T], allowed: str) -> T:
     """The file's content as ``kind``; an empty file is an empty mapping. ``allowed`` says what may stand there.
 
-    Raises :class:`DeclarationError` where it cannot be read, is not YAML, or is something else.
+    Raises :class:`DeclarationError` where it cannot be read, is not YAML, names something twice, or is something else.
     """
     try:
-        return kind.validate_python(yaml.safe_load(path.read_text("utf-8")) or {})
+        text = path.read_text("utf-8")
+        if twice := _named_twice(yaml.compose(text, yaml.SafeLoader)):
+            raise DeclarationError(f"{path}: {twice}")
+        return kind.validate_python(yaml.safe_load(text) or {})
     except OSError as error:
         raise DeclarationError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise DeclarationError(f"{path}: {first_fault(error).told}; {allowed}") from error
+
+
+def _named_twice(document: yaml.Node | None) -> str | None:
+    """What a mapping within ``document`` names twice, of which YAML would quietly keep the last, and where; None where nothing is."""
+    nodes, seen = [document] if document else [], set[int]()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:  # a node may hold itself
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            nodes += [value for _, value in node.value]
+            if twice := _repetition([key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]):
+                return twice
+    return None
+
+
+def _repetition(keys: Sequence[yaml.ScalarNode]) -> str | None:
+    first: dict[str, yaml.ScalarNode] = {}
+    for key in keys:
+        before = first.setdefault(key.value, key)
+        if before is not key:
+            lines = f"lines {before.start_mark.line + 1} and {key.start_mark.line + 1}"
+            return f"{key.value} is named twice, in {lines}; one of them must go"
+    return None
 
 
 class Fault(NamedTuple):

@@ -1,17 +1,21 @@
 """Every setting of MLIoT in one typed object, read once from ``MLIOT_*`` variables (and ``.env``) and passed down."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from mliot.errors import SettingError
 
 PREFIX = "MLIOT_"
 HOST = "127.0.0.1"
 Port = Annotated[int, Field(ge=1, le=65535)]
+NO_SETTINGS = frozenset({"MLIOT_WAREHOUSE", "MLIOT_DAGSTER_STORAGE", "MLIOT_DATA"})
+"""Variables of ours that are no settings: the stack hands the first two to dbt and Dagster, benchmarks read their data from the third."""
 
 
 class Settings(BaseSettings):
@@ -179,7 +183,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """The settings as the environment has them. Raises :class:`SettingError`: variable, value, what is allowed."""
+        """The settings as environment and ``.env`` have them.
+
+        Raises :class:`SettingError`: variable, value, what is allowed; or which variable ``MLIOT_*`` is no setting.
+        """
+        unknown = [
+            *(_unknown(name) for name in _not_known(EnvSettingsSource(cls).env_vars)),
+            *(f"{_unknown(name)} (in {cls.model_config['env_file']})" for name in _not_known(DotEnvSettingsSource(cls).env_vars)),
+        ]
+        if unknown:
+            raise SettingError("; ".join(unknown))
         try:
             return cls()
         except ValidationError as error:
@@ -189,7 +202,26 @@ class Settings(BaseSettings):
 SECRET_FIELDS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
 
 
+def shown(name: str, value: object) -> str:
+    """The setting's value for people; an address with a password in it, and every secret, only in that there is one."""
+    hidden = name in SECRET_FIELDS or (isinstance(value, str) and "@" in value)
+    return "(not shown)" if hidden and value else repr(value)
+
+
 def _line(loc: tuple[int | str, ...], value: object, message: str) -> str:
     name = str(loc[0]) if loc else "?"
-    shown = "(not shown)" if name in SECRET_FIELDS else repr(value)
-    return f"{PREFIX}{name.upper()}={shown}: {message.removeprefix('Value error, ')}"
+    return f"{PREFIX}{name.upper()}={shown(name, value)}: {message.removeprefix('Value error, ')}"
+
+
+def _not_known(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that begin like a setting of ours and are none, in capitals. Pure."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | NO_SETTINGS
+    ours = {name.upper() for name in names if name.upper().startswith(PREFIX)}
+    return sorted(ours - known)
+
+
+def _unknown(variable: str) -> str:
+    """Without the value: it may be a secret whose name was misspelt."""
+    near = get_close_matches(variable.removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
+    instead = f"did you mean {PREFIX}{near[0].upper()}?" if near else "docs/settings.md names those there are"
+    return f"{variable}: there is no such setting; {instead}"

@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mliot.clock import SystemClock
 from mliot.errors import UserError
+from mliot.lineage.show import safe
 from mliot.settings import Settings
 from mliot.stack import lifecycle, supervise
 from mliot.stack.health import Health
@@ -172,9 +174,9 @@ def _without_password(dsn: str) -> str:
 
 def status_table(statuses: list[PartStatus]) -> Table:
     """One row a part."""
+    now_ms = SystemClock().now_ms()
     table = Table("part", "state", "up", "rate/s", "lag", "MB", "", title=None)
     for one in statuses:
-        remark = one.detail or (f"last error: {one.last_error}" if one.last_error else one.about)
         table.add_row(
             one.name,
             f"[{COLOURS.get(one.state, 'red')}]{one.state}[/]",
@@ -182,7 +184,7 @@ def status_table(statuses: list[PartStatus]) -> Table:
             _number(one.rate_per_s),
             _number(one.lag),
             _number(one.memory_mb),
-            remark,
+            safe(one.remark(now_ms)),
         )
     return table
 

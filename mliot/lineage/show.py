@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
@@ -16,6 +17,9 @@ NAMED = 20
 """How many offending ids are named of each kind."""
 SHORT_ID = 12
 SHOWN_BYTES = 4096
+ROW_WIDTH = 140
+"""Columns that a dead letter needs to stand in one row of a table."""
+INDENT = 4
 _STYLES = {"awaited": "yellow", "ack": "green", "deadletter": "red"}
 
 
@@ -98,17 +102,35 @@ def _first(lines: Sequence[str]) -> list[str]:
     return shown if len(lines) <= NAMED else [*shown, f"… {len(lines) - NAMED} more (--json names all)"]
 
 
-def letters(found: Sequence[StoredLetter], width: int) -> Table:
-    """One line a letter: short id, when, service, source, reason, whether it was replayed, first bytes."""
+def letters(found: Sequence[StoredLetter], width: int) -> RenderableType:
+    """Short id, when, service, source, reason, whether it was replayed, first bytes: a row a letter where that fits, else a few lines."""
+    if width < ROW_WIDTH:
+        return Group(*(line for stored in found for line in _letter_lines(stored, width)))
     table = Table("id", "when (UTC)", "service", "source", "reason", "replayed", "original")
     for stored in found:
         letter = stored.letter
-        replayed = "" if stored.replayed_ms is None else f"{clock_time(stored.replayed_ms)}{', refused again' if stored.is_open else ''}"
         table.add_row(
             safe(letter.dead_id[:SHORT_ID]), clock_time(letter.at_ms), safe(letter.service), safe(letter.source), safe(letter.reason),
-            replayed, Text(escaped(letter.original, max(16, width // 5))),
+            _replayed(stored), Text(escaped(letter.original, max(16, width // 5))),
         )  # fmt: skip
     return table
+
+
+def _letter_lines(stored: StoredLetter, width: int) -> list[RenderableType]:
+    letter = stored.letter
+    head = Text.assemble((f"{letter.dead_id[:SHORT_ID]}", "bold"), f"  {clock_time(letter.at_ms)}  ")
+    head.append_text(safe(f"{letter.service}  {letter.source}"))
+    replayed = _replayed(stored)
+    lines = [
+        safe(letter.reason, "red"),
+        Text(escaped(letter.original, width - INDENT), "dim", no_wrap=True),
+        *([Text(f"replayed {replayed}")] if replayed else []),
+    ]
+    return [head, *(Padding(line, (0, 0, 0, INDENT), expand=False) for line in lines)]
+
+
+def _replayed(stored: StoredLetter) -> str:
+    return "" if stored.replayed_ms is None else f"{clock_time(stored.replayed_ms)}{', refused again' if stored.is_open else ''}"
 
 
 def letter(stored: StoredLetter, *, width: int, whole: bool) -> RenderableType:

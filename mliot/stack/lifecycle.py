@@ -15,10 +15,11 @@ from mliot.clock import Deadline, SystemClock
 from mliot.errors import UserError
 from mliot.settings import Settings
 from mliot.stack import jars, postgres, supervise
+from mliot.stack.environment import differences
 from mliot.stack.health import Health
 from mliot.stack.logfiles import last_lines
 from mliot.stack.plan import Part, choose, plan, startable
-from mliot.stack.ports import require_free
+from mliot.stack.ports import require_distinct, require_free
 from mliot.stack.processes import end, of_stack
 from mliot.stack.supervise import log_path
 from mliot.stack.watch import describe, starter_file
@@ -36,17 +37,20 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
     Parts that run already stay as they are. On any failure, and on Ctrl-C, a stack that this call began is taken down again.
     A stack that this call began ends with this process, whatever ends it, until :func:`leave` is called.
 
-    Raises :class:`UserError`: a measurement or use case cannot be used, a port is taken, an archive cannot be fetched, a part does not
-    become well.
+    Raises :class:`UserError`: a measurement or use case cannot be used, a port is given twice or taken, the running stack has other
+    settings, an archive cannot be fetched, a part does not become well.
     """
     from mliot.warehouse.prepare import check_declarations  # 90 ms of DuckDB that no other command needs
 
     check_declarations(settings)
     parts = plan(settings)
     chosen = choose(parts, names)
+    require_distinct((part.name, listener) for part in chosen if not part.external for listener in part.listeners)
     supervisor = supervise.running(settings)
     if supervisor is None:
         end(of_stack(str(settings.home.absolute())), within_s=SUPERVISOR_S)  # of a stack that was killed
+    elif changed := differences(settings, supervisor.settings()):
+        raise UserError(f"the stack runs with other settings: {', '.join(changed)}; to take these over: mliot down && mliot up")
     alive = {name for name, part in supervisor.parts().items() if part.alive} if supervisor else set()
     starting = [part for part in chosen if not part.external and part.name not in alive]
     require_free((part.name, listener) for part in starting for listener in part.listeners)

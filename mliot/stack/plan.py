@@ -4,12 +4,11 @@ import sys
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from mliot.errors import UserError
 from mliot.services import SERVICES, metrics_port
 from mliot.settings import Settings
 from mliot.stack import artemis, dagster, health, kafka, postgres
+from mliot.stack.environment import own_servers
 from mliot.stack.ports import Listener
 
 SERVER_S, SERVICE_S = 90, 300
@@ -81,17 +80,14 @@ def startable(left: Iterable[Part], well: Set[str]) -> list[Part]:
 
 
 def _servers(settings: Settings) -> tuple[Part, ...]:
-    local = settings.model_copy(update={"mqtt_url": "", "kafka_bootstrap": "", "postgres_dsn": SecretStr("")})
-    own_mqtt = settings.mqtt_address != local.mqtt_address
-    own_kafka = settings.kafka_address != local.kafka_address
-    own_postgres = settings.postgres_address != local.postgres_address
+    own = own_servers(settings)
     return (
         Part(
             "artemis",
             "MQTT broker",
             artemis.command(settings),
             health.mqtt,
-            external=own_mqtt,
+            external=bool(own.mqtt_url),
             jars="artemis",
             listeners=(Listener(settings.mqtt_port, "mqtt_port"),),
             start_s=SERVER_S,
@@ -103,7 +99,7 @@ def _servers(settings: Settings) -> tuple[Part, ...]:
             "the log",
             kafka.command(settings),
             health.kafka,
-            external=own_kafka,
+            external=bool(own.kafka_bootstrap),
             jars="kafka",
             listeners=(Listener(settings.kafka_port, "kafka_port"), Listener(settings.kafka_controller_port, "kafka_controller_port")),
             start_s=SERVER_S,
@@ -116,7 +112,7 @@ def _servers(settings: Settings) -> tuple[Part, ...]:
             "store",
             postgres.command(settings),
             health.postgres,
-            external=own_postgres,
+            external=bool(own.postgres_dsn),
             listeners=(Listener(settings.postgres_port, "postgres_port"),),
             stop="INT",
             start_s=SERVER_S,
@@ -127,7 +123,7 @@ def _servers(settings: Settings) -> tuple[Part, ...]:
 
 
 def _decisions(settings: Settings) -> tuple[Part, ...]:
-    local = settings.model_copy(update={"endpoint_url": "", "dashboard_url": ""})
+    own = own_servers(settings)
     return (
         Part(
             "endpoint",
@@ -136,7 +132,7 @@ def _decisions(settings: Settings) -> tuple[Part, ...]:
             health.endpoint,
             needs=("postgres",),
             listeners=(Listener(settings.endpoint_port, "endpoint_port"),),
-            external=settings.endpoint_address != local.endpoint_address,
+            external=bool(own.endpoint_url),
         ),
         Part(
             "dashboard",
@@ -145,7 +141,7 @@ def _decisions(settings: Settings) -> tuple[Part, ...]:
             health.dashboard,
             needs=("postgres",),
             listeners=(Listener(settings.dashboard_port, "dashboard_port"),),
-            external=settings.dashboard_address != local.dashboard_address,
+            external=bool(own.dashboard_url),
         ),
     )
 
@@ -174,7 +170,7 @@ def _services(settings: Settings) -> tuple[Part, ...]:
 
 
 def _dagster(settings: Settings) -> tuple[Part, ...]:
-    if settings.dagster_address != settings.model_copy(update={"dagster_url": ""}).dagster_address:
+    if own_servers(settings).dagster_url:
         return (Part("dagster-web", "Dagster's page", (), health.dagster_web, needs=("postgres",), external=True),)
     return (
         Part(

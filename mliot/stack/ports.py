@@ -1,4 +1,4 @@
-"""Are the ports free that the stack is about to listen on? Asked before anything starts."""
+"""Are the ports distinct and free that the stack is about to listen on? Asked before anything starts."""
 
 import errno
 import socket
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from mliot.errors import PortTaken
+from mliot.errors import PortTaken, SettingError
 from mliot.settings import HOST, PREFIX
 
 
@@ -23,6 +23,22 @@ class Listener:
     def variable(self) -> str:
         return f"{PREFIX}{self.setting.upper()}"
 
+    @property
+    def above(self) -> str:
+        return f" (it is {self.offset} above it)" if self.offset else ""
+
+
+def require_distinct(parts: Iterable[tuple[str, Listener]]) -> None:
+    """Raise :class:`SettingError` for the first port that two parts are to listen on: both parts, and both variables."""
+    owners: dict[int, tuple[str, Listener]] = {}
+    for part, listener in parts:
+        other, first = owners.setdefault(listener.port, (part, listener))
+        if first is not listener:
+            raise SettingError(
+                f"port {listener.port} is given to {other} by {first.variable}{first.above} and to {part} by "
+                f"{listener.variable}{listener.above}; each needs one of its own"
+            )
+
 
 def require_free(parts: Iterable[tuple[str, Listener]]) -> None:
     """Raise :class:`PortTaken` for the first port that another process has: part, port, that process and the variable that moves it."""
@@ -35,8 +51,7 @@ def require_free(parts: Iterable[tuple[str, Listener]]) -> None:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise
                 why = f"is taken{_holder(listener.port)}" if error.errno == errno.EADDRINUSE else "is not allowed to this account"
-                above = f" (it is {listener.offset} above it)" if listener.offset else ""
-                raise PortTaken(f"port {listener.port} of {part} {why}; {listener.variable} moves it{above}") from error
+                raise PortTaken(f"port {listener.port} of {part} {why}; {listener.variable} moves it{listener.above}") from error
 
 
 def _holder(port: int) -> str:

@@ -7,18 +7,28 @@ from typing import Any
 
 import psutil
 
+from mliot.clock import SystemClock
+from mliot.lineage.trace import span_text
 from mliot.settings import Settings
 from mliot.stack import supervise
+from mliot.stack.crashes import NEWEST_LINES, OVER_S, crashes
 from mliot.stack.health import Health
+from mliot.stack.logfiles import last_lines
 from mliot.stack.plan import Part, plan
-from mliot.stack.supervise import Running
+from mliot.stack.supervise import Running, log_path
 
+WELL_AGAIN_MS = 600_000
+"""After so long without another, an error of a part that is well is no news any more."""
+LONGEST_LINE = 160
 CRASHING = ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part. ``state`` is its own word (ok, waiting, starting, away), or stopped, crashing where it has none; memory in MiB."""
+    """One part. ``state`` is its own word (ok, waiting, starting, away), or stopped, crashing where it has none; memory in MiB.
+
+    ``crashes`` is how often it ended by itself in the last ten minutes, ``wrote`` the last line of its log where it did.
+    """
 
     name: str
     about: str
@@ -31,11 +41,24 @@ class PartStatus:
     last_error: str
     last_error_ms: int | None
     memory_mb: int | None
+    crashes: int = 0
+    wrote: str = ""
 
     @property
     def counts(self) -> bool:
         """It was asked to run: a part that nobody started is no fault."""
         return self.state != "stopped"
+
+    def remark(self, now_ms: int) -> str:
+        """What is to be said of it in a few words: what is wrong, else what was lately, else what it is."""
+        if self.detail or self.crashes:
+            ended = f"ended {_times(self.crashes)} in {OVER_S // 60} min" if self.crashes else ""
+            wrote = f"wrote last: {self.wrote}" if self.wrote and self.state != "ok" else ""
+            return "; ".join(filter(None, (self.detail, ended, wrote)))
+        age_ms = now_ms - (self.last_error_ms or 0)
+        if self.last_error and (self.state != "ok" or age_ms < WELL_AGAIN_MS):
+            return f"last error {span_text(age_ms)} ago: {self.last_error}"
+        return self.about
 
 
 def survey(settings: Settings) -> list[PartStatus]:
@@ -43,8 +66,10 @@ def survey(settings: Settings) -> list[PartStatus]:
     parts = plan(settings)
     supervisor = supervise.running(settings)
     told: Mapping[str, Running] = supervisor.parts() if supervisor else {}
+    since_s = SystemClock().now_ms() / 1000 - OVER_S
+    ended = crashes(last_lines(log_path(settings, "supervisor"), NEWEST_LINES) if supervisor else [], since_s)
     with ThreadPoolExecutor(len(parts)) as pool:
-        return list(pool.map(lambda part: _one(settings, part, told.get(part.name)), parts))
+        return list(pool.map(lambda part: _one(settings, part, told.get(part.name), ended[part.name]), parts))
 
 
 def healthy(statuses: list[PartStatus]) -> bool:
@@ -57,14 +82,16 @@ def as_json(statuses: list[PartStatus]) -> dict[str, Any]:
     return {"healthy": healthy(statuses), "parts": [asdict(status) for status in statuses]}
 
 
-def merge(part: Part, told: Running | None, health: Health | None, memory_mb: int | None) -> PartStatus:
+def merge(
+    part: Part, told: Running | None, health: Health | None, memory_mb: int | None, *, crashed: int = 0, wrote: str = ""
+) -> PartStatus:
     """The supervisor's word and the part's own as one. ``health`` is None where nothing runs that could be asked. Pure."""
     state: str
     alive = part.external or (told is not None and told.alive)
     if alive and health is not None:
         state, detail = health.state, health.detail
     elif told is not None and told.state in CRASHING:
-        state, detail = "crashing", f"ended, and is started again; see mliot logs {part.name}"
+        state, detail = "crashing", f"see mliot logs {part.name}"
     else:
         state, detail, health = "stopped", "", None
     ours = told if alive and not part.external else None
@@ -80,12 +107,26 @@ def merge(part: Part, told: Running | None, health: Health | None, memory_mb: in
         health.last_error if health else "",
         health.last_error_ms if health else None,
         memory_mb,
+        crashed,
+        wrote,
     )
 
 
-def _one(settings: Settings, part: Part, told: Running | None) -> PartStatus:
+def _one(settings: Settings, part: Part, told: Running | None, crashed: int) -> PartStatus:
     asked = part.external or (told is not None and told.alive)
-    return merge(part, told, part.check(settings) if asked else None, _memory_mb(told.pid) if told and told.pid else None)
+    wrote = last_lines(log_path(settings, part.name), 1) if crashed else []
+    return merge(
+        part,
+        told,
+        part.check(settings) if asked else None,
+        _memory_mb(told.pid) if told and told.pid else None,
+        crashed=crashed,
+        wrote=wrote[0][:LONGEST_LINE] if wrote else "",
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _memory_mb(pid: int) -> int | None:

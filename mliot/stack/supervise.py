@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from mliot.settings import Settings
 from mliot.stack import guard, watch
-from mliot.stack.environment import environment
+from mliot.stack.environment import environment, settings_in
 from mliot.stack.plan import Part
 from mliot.stack.processes import PART_MARK, marks
 
@@ -137,6 +138,10 @@ class Supervisor:
 
     def pid(self) -> int:
         return int(self._call("getPID"))
+
+    def settings(self) -> Settings:
+        """The settings with which it was started, and which every part of its stack has."""
+        return settings_in(psutil.Process(self.pid()).environ())
 
     def parts(self) -> dict[str, Running]:
         """Every part it knows, by name, the watch left out."""

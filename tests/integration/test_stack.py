@@ -21,6 +21,7 @@ from mliot.stack import lifecycle, supervise
 from mliot.stack.environment import environment
 from mliot.stack.plan import plan
 from mliot.stack.processes import of_stack
+from mliot.stack.status import healthy, survey
 
 pytestmark = pytest.mark.stack
 SERVERS = ("artemis", "kafka", "postgres")
@@ -109,7 +110,8 @@ def test_three_servers_come_up_are_well_come_back_after_kill_and_go_down(setting
         before = pid_of(settings, name)
         os.kill(before, signal.SIGKILL)
         wait_for(lambda name=name, before=before: pid_of(settings, name) not in (0, before))
-    wait_for(lambda: json.loads(mliot(settings, "status", "--json").stdout)["healthy"])
+    wait_for(lambda: healthy(survey(settings)))
+    assert {part.name for part in survey(settings) if part.crashes} == set(SERVERS)
     with psycopg.connect(settings.postgres_address) as connection:
         assert connection.execute("select next_offset from mliot.position").fetchone() == (7,)
 
@@ -216,6 +218,17 @@ def test_addresses_of_env_name_the_running_servers_and_do_not_make_them_external
     known = shared.model_dump() | {field: printed[f"MLIOT_{name}"] for field, name in given.items()}
     known = Settings(_env_file=None, **known)
     assert not any(part.external for part in plan(known))
+    assert mliot(known, "up", "postgres").returncode == 0  # nor do they make other settings
+
+
+def test_up_refuses_a_stack_that_runs_with_other_settings_and_names_them(shared: Settings) -> None:
+    other = shared.model_copy(update={"dashboard_port": 1024, "mqtt_url": "mqtt://me:hush@broker:1883"})
+    refused = mliot(other, "up", "postgres")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "mliot: the stack runs with other settings: MLIOT_MQTT_URL is '' there and (not shown) here, MLIOT_DASHBOARD_PORT is "
+        f"'{shared.dashboard_port}' there and '1024' here; to take these over: mliot down && mliot up\n",
+    )
 
 
 def test_logs_show_what_a_part_wrote(shared: Settings) -> None:

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from mliot.declarations import read_yaml
 from mliot.errors import DeclarationError
+from mliot.measurements import load_measurements
 
 NUMBERS = TypeAdapter(dict[str, int])
 
@@ -39,3 +40,26 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, content: bytes | None, told: 
     assert told in line
     assert "\n" not in line
     assert line.endswith("; an entry is NAME: NUMBER") is ("Input should" in told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("soil: {unit: '%', range: [0, 1]}\n# more\nsoil: {unit: '%', range: [0, 2]}\n", "soil is named twice, in lines 1 and 3"),
+        ("soil:\n  unit: '%'\n  range: [0, 1]\n  unit: x\n", "unit is named twice, in lines 2 and 4"),
+        ("{soil: {unit: x, range: [0, 1]}, soil: {unit: x, range: [0, 1]}}", "soil is named twice, in lines 1 and 1"),
+    ],
+)
+def test_what_is_named_twice_is_named_with_file_and_lines(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "measurements.yaml"
+    path.write_text(content)
+    with pytest.raises(DeclarationError) as caught:
+        load_measurements(path)
+    assert str(caught.value) == f"{path}: {told}; one of them must go"
+
+
+def test_the_same_name_in_two_mappings_is_no_repetition(tmp_path: Path) -> None:
+    path = tmp_path / "measurements.yaml"
+    path.write_text("soil: &as_ever {unit: x, range: [0, 1]}\npond: {<<: *as_ever, unit: y}\ntemperature: {unit: K, range: [0, 1]}\n")
+    known = load_measurements(path)
+    assert (known["pond"].unit, known["pond"].range, known["temperature"].unit) == ("y", (0, 1), "K")

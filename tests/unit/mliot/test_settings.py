@@ -1,16 +1,24 @@
 """Settings are typed, read once, and a wrong one is one line that names variable, value and what is allowed."""
 
-import pytest
+import os
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from mliot.cli import build
 from mliot.errors import SettingError
-from mliot.settings import PREFIX, Settings
+from mliot.settings import NO_SETTINGS, PREFIX, Settings
+from mliot.stack import dagster
+from mliot.warehouse import dbt
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
+    for name in os.environ:
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,12 @@ def test_a_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "postgresql://" in str(refusal.value)
 
 
+def test_a_password_within_an_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIOT_MQTT_URL", "mqtt://user:hush@host")
+    with pytest.raises(SettingError, match=r"^MLIOT_MQTT_URL=\(not shown\): must be mqtt://host:port$"):
+        Settings.read()
+
+
 def test_addresses_fall_back_to_the_local_stack_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLIOT_KAFKA_PORT", "1234")
     settings = Settings.read()
@@ -58,3 +72,41 @@ def test_secrets_do_not_show_in_a_printed_settings_object(monkeypatch: pytest.Mo
     settings = Settings.read()
     assert "hush" not in repr(settings)
     assert "hush" in settings.postgres_address
+
+
+@pytest.mark.parametrize(
+    ("variable", "instead"),
+    [
+        ("MLIOT_KAFKA_PROT", "did you mean MLIOT_KAFKA_PORT?"),
+        ("mliot_retention_day", "did you mean MLIOT_RETENTION_DAYS?"),
+        ("MLIOT_POSTGRES_DNS", "did you mean MLIOT_POSTGRES_DSN?"),
+        ("MLIOT_XYZZY", "docs/settings.md names those there are"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest_that_is(
+    monkeypatch: pytest.MonkeyPatch, variable: str, instead: str
+) -> None:
+    monkeypatch.setenv(variable, "hush")
+    with pytest.raises(SettingError) as refusal:
+        Settings.read()
+    assert str(refusal.value) == f"{variable.upper()}: there is no such setting; {instead}"
+
+
+def test_a_misspelt_line_of_the_env_file_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIOT_SED", "1")
+    Path(".env").write_text("MLIOT_KAFKA_PORT=1234\nMLIOT_COMMIT=7\nOTHER_TOOL=1\n")
+    with pytest.raises(SettingError) as refusal:
+        Settings.read()
+    assert str(refusal.value) == (
+        "MLIOT_SED: there is no such setting; did you mean MLIOT_SEED?; "
+        "MLIOT_COMMIT: there is no such setting; did you mean MLIOT_COMMIT_MS? (in .env)"
+    )
+
+
+def test_what_mliot_env_prints_and_what_the_stack_hands_down_is_no_misspelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in CliRunner().invoke(build(), ["env"]).stdout.splitlines():
+        monkeypatch.setenv(*line.split("=", 1))
+    settings = Settings.read()
+    for name in (*dbt.environment(settings), *dagster.environment(settings), *NO_SETTINGS, "_MLIOT_STACK", "MLIOTX"):
+        monkeypatch.setenv(name, "1")
+    assert Settings.read() == settings

@@ -1,10 +1,13 @@
 import sys
+from io import StringIO
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mliot.cli import build, main
-from mliot.cli.stack import _span, _without_password
+from mliot.cli.stack import _span, _without_password, status_table
+from mliot.stack.status import PartStatus
 
 
 @pytest.fixture
@@ -56,6 +59,13 @@ def test_reset_deletes_only_what_a_stack_made(away: None, monkeypatch: pytest.Mo
 def test_address_for_people_has_no_password() -> None:
     assert _without_password("postgresql://me:secret@127.0.0.1:5432/x") == "postgresql://me@127.0.0.1:5432/x"
     assert _without_password("postgresql://127.0.0.1:5432/x") == "postgresql://127.0.0.1:5432/x"
+
+
+def test_a_remark_from_outside_is_no_markup() -> None:
+    one = PartStatus("store", "", "away", "[red]no[/red] [/]", None, None, None, None, "", None, None)
+    out = StringIO()
+    Console(file=out, width=120).print(status_table([one]))
+    assert "[red]no[/red] [/]" in out.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (5, "5 s"), (65, "1 min"), (3700, "1 h 1 min")])

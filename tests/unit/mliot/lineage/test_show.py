@@ -13,9 +13,9 @@ from mliot.messages import DeadLetter
 EVIL = "\x1b[2J[red]x[/red]\u202e"
 
 
-def printed(renderable) -> str:
+def printed(renderable, width: int = 200) -> str:
     out = StringIO()
-    Console(file=out, width=200, force_terminal=False).print(renderable)
+    Console(file=out, width=width, force_terminal=False).print(renderable)
     return out.getvalue()
 
 
@@ -25,6 +25,7 @@ def test_ids_and_reasons_are_escaped_and_never_markup():
     for text in (
         printed(show.tree(Node("frame", EVIL, EVIL, fields={}))),
         printed(show.letters([stored], 200)),
+        printed(show.letters([stored], 80), 80),
         printed(show.letter(stored, width=80, whole=True)),
         printed(show.audit(Report([Finding("frames", 1, 0, [EVIL])], doubts=[EVIL]))),
     ):
@@ -45,6 +46,20 @@ def test_a_letter_refused_again_after_its_replay_is_said():
     letter = DeadLetter.of(b"{", source="t", service="bridge", reason="r", at_ms=10)
     assert "refused again" in printed(show.letters([StoredLetter(letter, "a", 0, replayed_ms=9)], 200))
     assert "refused again" not in printed(show.letters([StoredLetter(letter, "a", 0, replayed_ms=11)], 200))
+
+
+def test_on_a_narrow_terminal_a_letter_is_a_few_lines_with_nothing_but_its_bytes_cut():
+    letter = DeadLetter.of(b'{"a":1}' * 40, source="iot-frames-sensor", service="bridge", reason="payload.a: 'warm' is no number", at_ms=10)
+    text = printed(show.letters([StoredLetter(letter, "a", 0, replayed_ms=9)] * 2, 80), 80)
+    lines = text.splitlines()
+    assert len(lines) == 8
+    assert max(map(len, lines)) <= 80
+    assert lines[:4] == [
+        f"{letter.dead_id[:12]}  1970-01-01 00:00:00.010  bridge  iot-frames-sensor",
+        "    payload.a: 'warm' is no number",
+        "    " + ('{"a":1}' * 40)[:75] + "…",
+        "    replayed 1970-01-01 00:00:00.009, refused again",
+    ]
 
 
 def test_the_first_twenty_offenders_are_named():

@@ -3,8 +3,44 @@ import socket
 
 import pytest
 
-from mliot.errors import PortTaken
-from mliot.stack.ports import Listener, require_free
+from mliot.errors import PortTaken, SettingError
+from mliot.settings import Settings
+from mliot.stack.plan import plan
+from mliot.stack.ports import Listener, require_distinct, require_free
+
+
+def listeners(**changes: object) -> list[tuple[str, Listener]]:
+    parts = plan(Settings(_env_file=None, **changes))
+    return [(part.name, listener) for part in parts if not part.external for listener in part.listeners]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"mqtt_port": 19092},
+            "port 19092 is given to artemis by MLIOT_MQTT_PORT and to kafka by MLIOT_KAFKA_PORT; each needs one of its own",
+        ),
+        (
+            {"kafka_controller_port": 19092},
+            "port 19092 is given to kafka by MLIOT_KAFKA_PORT and to kafka by MLIOT_KAFKA_CONTROLLER_PORT; each needs one of its own",
+        ),
+        (
+            {"dashboard_port": 19402},
+            "port 19402 is given to dashboard by MLIOT_DASHBOARD_PORT and to inference by MLIOT_METRICS_PORT (it is 2 above it);"
+            " each needs one of its own",
+        ),
+    ],
+)
+def test_port_that_is_given_twice_is_named_with_both_variables(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingError) as refusal:
+        require_distinct(listeners(**changes))
+    assert str(refusal.value) == told
+
+
+def test_ports_are_distinct_by_default_and_one_of_a_server_of_ones_own_does_not_count() -> None:
+    require_distinct(listeners())
+    require_distinct(listeners(dashboard_port=19092, kafka_bootstrap="kafka.example:9092"))
 
 
 def test_taken_port_is_named_with_its_part_its_holder_and_the_variable() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from mliot.stack.health import Health
 from mliot.stack.plan import Part
-from mliot.stack.status import PartStatus, as_json, healthy, merge
+from mliot.stack.status import WELL_AGAIN_MS, PartStatus, as_json, healthy, merge
 from mliot.stack.supervise import Running
 
 
@@ -27,7 +27,24 @@ def test_part_that_runs_says_itself_how_it_is() -> None:
 def test_part_that_ends_again_and_again_is_crashing(state: str) -> None:
     one = status(told={"state": state, "pid": 0}, health=None)
     assert (one.state, one.pid) == ("crashing", None)
-    assert "mliot logs store" in one.detail
+    assert "mliot logs store" in one.remark(0)
+
+
+def test_part_that_crashed_lately_says_how_often_and_what_it_wrote_last() -> None:
+    crashing = merge(part(), Running("store", "BACKOFF", 0, 0), None, None, crashed=7, wrote="KeyError: 'x'")
+    assert crashing.remark(0) == "see mliot logs store; ended 7 times in 10 min; wrote last: KeyError: 'x'"
+    again = merge(part(), Running("store", "RUNNING", 7, 4), Health("ok"), 50, crashed=1, wrote="KeyError: 'x'")
+    assert (again.state, again.remark(0)) == ("ok", "ended once in 10 min")
+    assert as_json([crashing])["parts"][0]["crashes"] == 7
+
+
+def test_last_error_has_its_age_and_is_dropped_when_the_part_was_well_for_a_while() -> None:
+    one = status(health=Health("ok", last_error="Kafka is away", last_error_ms=1_000))
+    assert one.remark(66_000) == "last error 1 min 5 s ago: Kafka is away"
+    assert one.remark(1_000 + WELL_AGAIN_MS) == "Kafka to PostgreSQL"
+    assert as_json([one])["parts"][0]["last_error"] == "Kafka is away"
+    starting = status(health=Health("starting", last_error="Kafka is away", last_error_ms=1_000))
+    assert starting.remark(3_601_000) == "last error 1 h ago: Kafka is away"
 
 
 def test_part_that_nobody_started_is_stopped() -> None:

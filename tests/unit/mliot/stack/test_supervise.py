@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mliot.settings import Settings
-from mliot.stack import supervise
-from mliot.stack.environment import environment
+from mliot.stack import postgres, supervise
+from mliot.stack.environment import ADDRESSES, differences, environment, settings_in
 from mliot.stack.health import Health
 from mliot.stack.plan import Part, plan
 
@@ -74,5 +74,39 @@ def test_environment_carries_every_setting_to_the_parts(monkeypatch: pytest.Monk
     assert Settings(_env_file=None) == made
 
 
-def test_environment_makes_the_home_absolute() -> None:
-    assert Path(environment(settings(Path(".mliot")))["MLIOT_HOME"]).is_absolute()
+def test_environment_makes_paths_absolute() -> None:
+    made = environment(settings(Path(".mliot"), usecases=Path("mine"), measurements=Path("mine.yaml")))
+    assert [Path(made[f"MLIOT_{name}"]).is_absolute() for name in ("HOME", "USECASES", "MEASUREMENTS")] == [True] * 3
+
+
+def test_settings_are_read_back_from_a_process_whatever_this_ones_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = settings(tmp_path, kafka_port=1234, postgres_dsn="postgresql://me:p@db/x", measurements=tmp_path / "m.yaml")
+    monkeypatch.setenv("MLIOT_MQTT_PORT", "7")
+    monkeypatch.setenv("MLIOT_USECASES", "/elsewhere")
+    assert settings_in({"PATH": "/bin", **environment(made)}) == made
+
+
+def test_settings_that_differ_are_named_with_both_values_but_no_secret() -> None:
+    there = settings(
+        dashboard_port=18080, log_level="info", postgres_dsn="postgresql://me:hush@db/x", mqtt_url="mqtt://me:hush@broker:1883"
+    )
+    here = settings(dashboard_port=18081, usecases=Path("/srv/mine"), postgres_dsn="postgresql://me:hush2@db/x")
+    found = differences(here, there)
+    assert found == [
+        "MLIOT_USECASES is '' there and '/srv/mine' here",
+        "MLIOT_MQTT_URL is (not shown) there and '' here",
+        "MLIOT_POSTGRES_DSN is (not shown) there and (not shown) here",
+        "MLIOT_DASHBOARD_PORT is '18080' there and '18081' here",
+    ]
+    assert differences(here, here) == []
+
+
+def test_an_address_out_of_mliot_env_is_no_difference(tmp_path: Path) -> None:
+    postgres.make_password(settings(tmp_path))
+    plain = settings(tmp_path, endpoint_port=1300)
+    told = {name: getattr(plain, address) for name, address in ADDRESSES.items()}
+    assert differences(settings(tmp_path, endpoint_port=1300, **told), plain) == []
+    assert [name.split()[0] for name in differences(settings(tmp_path, endpoint_port=1301, **told), plain)] == [
+        "MLIOT_ENDPOINT_URL",
+        "MLIOT_ENDPOINT_PORT",
+    ]
