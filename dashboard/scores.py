@@ -7,6 +7,8 @@ from typing import Literal
 from dashboard.rows import Scored
 
 Kind = Literal["class", "number"]
+LEAST_ROWS = 30
+"""Over fewer labelled rows a score says more of chance than of the model, and none is shown."""
 
 
 @dataclass(frozen=True)

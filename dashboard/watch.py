@@ -71,13 +71,13 @@ class StoreReader:
                 self._rows,
                 history=await queries.history(store, shown),
                 points=await queries.points(store, lines(self._use_cases, self._measurements, readings, now_ms)),
+                parity=await queries.parity(store),
             )
         if self._slow.now(self._clock):
             self._rows = replace(
                 self._rows,
                 intervals=await queries.intervals(store),
                 refusals=await queries.refusals(store, now_ms),
-                parity=await queries.parity(store),
                 champion_scored={name: await queries.scored(store, name, now_ms, shadow=False) for name in self._use_cases},
                 shadow_scored={name: await queries.scored(store, name, now_ms, shadow=True) for name in self._use_cases},
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dashboard.queries import LABELLED
 from dashboard.rows import Model, ParityRow, Scored, Snapshot, StoreRows
-from dashboard.scores import Kind, Score, family, score
+from dashboard.scores import LEAST_ROWS, Kind, Score, family, score
 from dashboard.view.places import Known
 from dashboard.view.reports import ReportView, report_view
 from dashboard.view.wording import Stamp, with_unit
@@ -112,10 +112,12 @@ def _score(use_case: UseCase, who: str, version: str, rows: Sequence[Scored]) ->
     if found is None:
         delay = span_text(use_case.delay_ms) if use_case.delay_ms else "at once"
         return ScoreView(who, version, waits_for=f"no labelled row yet; a label comes {delay} after its window")
+    if found.rows < LEAST_ROWS:
+        return ScoreView(who, version, waits_for=f"too few labelled rows for a score ({found.rows} of {LEAST_ROWS})")
     measure = "macro F1" if use_case.kind == "class" else "mean error"
     baseline = "" if found.baseline is None else _shown(found.baseline, use_case)
     ahead = found.beats_baseline(use_case.kind)
-    counted = f"over the last {found.rows} labelled rows" if found.rows > 1 else "over 1 labelled row"
+    counted = f"over the last {found.rows} labelled rows"
     return ScoreView(who, version, measure, _shown(found.model, use_case), baseline, _verdict(found, use_case.kind), ahead, counted)
 
 

@@ -19,6 +19,7 @@ from dashboard.rows import (
     Snapshot,
     StoreRows,
 )
+from dashboard.scores import LEAST_ROWS
 from dashboard.view.models import model_views
 from dashboard.view.operations import MOST_REASONS, command_views, problems, refusals_view, service_views
 from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, overview
@@ -85,13 +86,13 @@ def test_views_do_not_change_with_time_alone_within_a_window() -> None:
 
 def test_the_model_in_charge_has_its_score_beside_the_baseline_and_its_shadows_below() -> None:
     rows = StoreRows(
-        champion_scored={"fan_speed": (Scored("v1", 1, 0, 1), Scored("v1", 2, 0, 2), Scored("v0", 3, 3, 0))},
-        shadow_scored={"fan_speed": (Scored("online-12", 0, 1, 1), Scored("online-11", 0, 1, 1))},
+        champion_scored={"fan_speed": (Scored("v1", 1, 0, 1), Scored("v1", 2, 0, 2), Scored("v0", 3, 3, 0)) * 15},
+        shadow_scored={"fan_speed": (Scored("online-12", 0, 1, 1), Scored("online-11", 0, 1, 1)) * 20},
     )
     model = next(m for m in model_views(Snapshot(NOW, rows, models=(CHAMPION,)), KNOWN) if m.use_case == "fan_speed")
     champion, shadow = model.scores
     assert (model.version, model.feature_version) == ("v1", "f1")
-    assert (champion.value, champion.baseline, champion.ahead, champion.rows) == ("1.000", "0.000", True, "over the last 2 labelled rows")
+    assert (champion.value, champion.baseline, champion.ahead, champion.rows) == ("1.000", "0.000", True, "over the last 30 labelled rows")
     assert (shadow.who, shadow.version, shadow.value, shadow.verdict) == ("in shadow", "online", "0.000", "worse than last value")
 
 
@@ -105,6 +106,19 @@ def test_without_a_champion_it_says_what_will_come(models: tuple[Model, ...] | N
 def test_a_champion_without_labels_says_when_they_come() -> None:
     view = next(m for m in model_views(Snapshot(NOW, StoreRows(), models=(CHAMPION,)), KNOWN) if m.version)
     assert view.scores[0].waits_for == "no labelled row yet; a label comes 10 min after its window"
+
+
+def test_few_labels_make_no_score() -> None:
+    rows = StoreRows(
+        champion_scored={"fan_speed": (Scored("v1", 1, 0, 1),) * 2 + (Scored("v1", 1, None, 1),) * 40},
+        shadow_scored={"fan_speed": (Scored("online-12", 0, 1, 1),) * (LEAST_ROWS - 1)},
+    )
+    view = next(m for m in model_views(Snapshot(NOW, rows, models=(CHAMPION,)), KNOWN) if m.version)
+    assert [score.waits_for for score in view.scores] == [
+        "too few labelled rows for a score (2 of 30)",
+        "too few labelled rows for a score (29 of 30)",
+    ]
+    assert [(score.value, score.verdict, score.rows) for score in view.scores] == [("", "", "")] * 2
 
 
 def test_the_newest_drift_report_stands_beside_the_model_in_charge() -> None:
