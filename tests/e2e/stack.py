@@ -9,14 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from mliot.clock import Deadline, SystemClock
 from mliot.settings import PREFIX, Settings
 from mliot.stack.environment import environment
+from tests.freeports import free_ports
 
+PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port") and name != "metrics_port")
 LOOK_EVERY_S = 0.2
 T = TypeVar("T")
+
+
+def settings_of_its_own(home: Path, **given: object) -> Settings:
+    """Settings with ``home``, free ports and nothing out of the environment; the others are as given."""
+    *ports, metrics = sorted(free_ports(len(PORTS) + 1))  # the services take those that follow ``metrics``: none of the others
+    return Settings(_env_file=None, home=home, metrics_port=metrics, **dict(zip(PORTS, ports, strict=True)), **given)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Only Kafka is a list in memory here; ``tests/integration/test_ingest.py`` reads the real one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,12 +58,10 @@ class MemoryRecords:
 class Site:
     """A home with history in its Kafka, and a Dagster instance that runs jobs in this process."""
 
-    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, home: Path, instance: dg.DagsterInstance, settings: Callable[..., Settings]) -> None:
         self.folder = home / "usecases"
         self.folder.mkdir()
-        self.settings = Settings(
-            _env_file=None, home=home / "data", usecases=self.folder, postgres_dsn="postgresql://nobody@127.0.0.1:1/none"
-        )
+        self.settings = settings(home=home / "data", usecases=self.folder, postgres_dsn="postgresql://nobody@127.0.0.1:1/none")
         self.instance = instance
         self.records = MemoryRecords()
         self.store = ModelStore(self.settings.models_path)
@@ -83,10 +81,10 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, compiled_settings: Callable[..., Settings]) -> Iterator[Site]:
     """The site after its first refresh, with a linear model of the fan's level in charge."""
     with dg.instance_for_test() as instance:
-        made = Site(tmp_path_factory.mktemp("site"), instance)
+        made = Site(tmp_path_factory.mktemp("site"), instance, compiled_settings)
         made.declare("Linear()")
         measurements = load_measurements()
         for sent in rooms(1, seed=1, faults=Faults(1, frozenset()))[0].frames(NOW_MS - HISTORY_MS, NOW_MS, 60_000):

@@ -185,7 +185,10 @@ def order(command_id: str, value: int, expires_ms: int) -> bytes:
 
 
 def test_a_fan_acks_what_it_does_and_says_why_it_does_not(settings: Settings) -> None:
-    with listening_to(settings, "iot/+/command/ack", "iot/room-1-fan/frames") as listener, fleet(settings, MLIOT_REPLAY=""):
+    with (
+        listening_to(settings, "iot/+/command/ack", "iot/room-1-fan/frames") as listener,
+        fleet(settings, MLIOT_REPLAY="", MLIOT_FLEET_HISTORY_DAYS="0"),
+    ):
         until(lambda: is_live(settings), 120, "history sent")
         commander = MqttClient(settings.mqtt_address, f"commander-{settings.metrics_port}")
         commander.start()

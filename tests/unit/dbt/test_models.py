@@ -1,18 +1,18 @@
 """dbt's models over generated frames, built for real into a file, judged value by value by the naive twin."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import duckdb
 import pytest
 
-from mliot.featuremodels import RAW_FRAME, STG_FRAMES, FeatureModels, create_stream_schema, load_feature_models
+from mliot.featuremodels import RAW_FRAME, STG_FRAMES, FeatureModels, create_stream_schema
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
 from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.dbt import BuildReport, build, compile_for_stream
+from mliot.warehouse.dbt import BuildReport, build
 from mliot.warehouse.raw import create_raw_tables
 from tests.unit.dbt.generated import generated_frames, raw_rows
 from tests.unit.dbt.naive import Comparison, Logged, Rows, compare, naive_models
@@ -27,13 +27,8 @@ def frames() -> list[Logged]:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"), _env_file=None)
-
-
-@pytest.fixture(scope="module")
-def models(settings: Settings) -> FeatureModels:
-    return load_feature_models(compile_for_stream(settings))
+def settings(tmp_path_factory: pytest.TempPathFactory, compiled_settings: Callable[..., Settings]) -> Settings:
+    return compiled_settings(home=tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,19 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from mliot.featuremodels import load_feature_models
+from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Label
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
 from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.dbt import BuildReport, build, compile_for_stream
+from mliot.warehouse.dbt import BuildReport, build
 from mliot.warehouse.raw import create_raw_tables
 from tests.unit.dbt.generated import generated_frames, raw_rows
 from tests.unit.dbt.naive import Comparison, Row, Rows, compare, naive_models
@@ -53,9 +54,11 @@ def use_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, use_cases: Path) -> Built:
-    settings = Settings(home=tmp_path_factory.mktemp("home"), usecases=use_cases, _env_file=None)
-    model = load_feature_models(compile_for_stream(settings)).feature("features_place_1m")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, use_cases: Path, models: FeatureModels, compiled_settings: Callable[..., Settings]
+) -> Built:
+    settings = compiled_settings(home=tmp_path_factory.mktemp("home"), usecases=use_cases)
+    model = models.feature("features_place_1m")
     batch = naive_models(FRAMES, load_measurements())
     rooms = sorted(row_id for row_id, row in batch[model.name].items() if row["place_id"] == "000000000")
     served = {row_id: {"temperature_avg": 99.0, "humidity_max": 1.5} for row_id in rooms[5:20]}

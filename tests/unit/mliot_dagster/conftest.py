@@ -1,5 +1,6 @@
 """The real definitions, composed once for the tests that read them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -27,9 +28,9 @@ HUMIDITY = UseCase(
 
 
 @pytest.fixture(scope="session")
-def home_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings with a home of their own, in which dbt compiles and parses once for all of these tests."""
-    return Settings(_env_file=None, home=tmp_path_factory.mktemp("home"))
+def home_settings(tmp_path_factory: pytest.TempPathFactory, compiled_settings: Callable[..., Settings]) -> Settings:
+    """Settings with a home of their own, in which dbt parses once for all of these tests."""
+    return compiled_settings(home=tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
