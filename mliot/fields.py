@@ -6,12 +6,14 @@ a dead letter instead of in a store that cannot hold it: PostgreSQL's text has n
 """
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta
 
 NAME = r"[A-Za-z0-9_.:\-]{1,64}"
 """A device or a place."""
+LONGEST_NAME = 64
 COMMAND_ID = NAME + r"@[0-9]{1,15}#[0-9a-f]{8}"
 LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what PostgreSQL, DuckDB and Python's ``datetime`` can all show."""
@@ -48,6 +50,12 @@ _ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 def is_name(text: str) -> bool:
     """True where ``text`` can name a device or a place."""
+    return len(text) <= LONGEST_NAME and _matches_name(text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _matches_name(text: str) -> bool:
+    """Remembered: the same devices come again and again."""
     return _NAME.fullmatch(text) is not None
 
 

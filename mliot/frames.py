@@ -145,10 +145,10 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
     for name, value in payload.items():
         if name in ("timestamp", "date"):
             continue
-        if not _MEASUREMENT.fullmatch(name):
+        known = measurements.get(name)
+        if known is None and not _MEASUREMENT.fullmatch(name):
             raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
         number = _number(name, value)
-        known = measurements.get(name)
         if known is not None and not known.allows(number):
             raise Rejected(f"{name} {number:g} {known.unit} is outside its range {known.range[0]:g} to {known.range[1]:g}")
         numbers[name] = number
@@ -158,12 +158,15 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is float:
+        number = value
+    elif type(value) is int:  # which True and False are not
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = float("inf")
+    else:
         raise Rejected(f"{name} is {_kind(value)}, not a number")
-    try:
-        number = float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        number = float("inf")
     if not isfinite(number):
         raise Rejected(f"{name} is not finite")
     return number

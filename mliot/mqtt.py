@@ -20,12 +20,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from mliot.clock import Deadline
+from mliot.burstclient import BurstClient
+from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 
 KEEPALIVE_S = 30
 RECONNECT_S = (1, 5)
 """Shortest and longest pause between two attempts to connect, in seconds."""
+SILENT_S, ANSWER_S = 1.5, 2.0
+"""Seconds of silence after which :meth:`MqttClient.probe` asks for a sign of life, and seconds that the broker has for it. By keep alive
+alone a broker that hangs with its connections open would be noticed after a minute."""
+NO_FILTER = "mliot/no-such-filter"
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +78,9 @@ class MqttClient:
         self._subscribed = False
         self._stopping = False
         self._away: str | None = "not connected yet"
+        self._clock = SystemClock()
+        self._heard = 0.0
+        self._asked: float | None = None
         self._window = window
         self._limit = 0  # until the broker has said how much it takes
         self._reserved = 0
@@ -85,14 +93,15 @@ class MqttClient:
         if parts.scheme == "mqtts":
             self._client.tls_set()
 
-    def _make(self, client_id: str, manual_ack: bool) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=manual_ack)
+    def _make(self, client_id: str, manual_ack: bool) -> BurstClient:
+        client = BurstClient(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=manual_ack)
         client.max_inflight_messages_set(self._window)
         client.reconnect_delay_set(*RECONNECT_S)
         client.on_connect = self._handle_connect
         client.on_connect_fail = self._handle_connect_fail
         client.on_disconnect = self._handle_disconnect
         client.on_subscribe = self._handle_subscribe
+        client.on_unsubscribe = lambda *_: self._hear()
         client.on_publish = self._handle_publish
         client.on_message = self._handle_message
         return client
@@ -104,8 +113,21 @@ class MqttClient:
 
     @property
     def away(self) -> str | None:
-        """Why the broker cannot be reached just now; None while connected."""
+        """Why the broker cannot be reached just now, or does not answer :meth:`probe`; None while all is well."""
+        asked = self._asked
+        if self._away is None and asked is not None and self._clock.monotonic() - asked > ANSWER_S:
+            return "does not answer"
         return self._away
+
+    def probe(self) -> None:
+        """Asks a broker that has been silent for a while for a sign of life: to end a subscription that is none, which it must answer
+        (MQTT 5, section 3.10.4)."""
+        with self._changed:
+            now = self._clock.monotonic()
+            if not self._connected or self._asked is not None or now - self._heard < SILENT_S:
+                return
+            self._asked = now
+        self._client.unsubscribe(NO_FILTER)
 
     @property
     def refused(self) -> int:
@@ -186,6 +208,11 @@ class MqttClient:
         self._client.loop_stop()
         return left
 
+    def _hear(self) -> None:
+        """The broker has sent something."""
+        self._heard, self._asked = self._clock.monotonic(), None
+        self._client.heard()
+
     def _release(self) -> None:
         with self._changed:
             self._reserved -= 1
@@ -198,6 +225,7 @@ class MqttClient:
         with self._changed:
             self._generation += 1
             self._connected, self._subscribed, self._away = True, False, None
+            self._hear()
             self._limit = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
             self._changed.notify_all()
         if self._filters:
@@ -225,12 +253,14 @@ class MqttClient:
         for name, reason in zip(self._filters, reasons, strict=True):
             if reason.is_failure:
                 _log.error("subscription refused", broker=self.broker, filter=name, why=str(reason))
+        self._hear()
         with self._changed:
             self._subscribed = not any(reason.is_failure for reason in reasons)
             self._changed.notify_all()
 
     def _handle_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None) -> None:
         confirmed = None
+        self._hear()
         with self._changed:
             self._reserved -= 1
             if mid in self._unconfirmed:
@@ -246,6 +276,7 @@ class MqttClient:
             confirmed()
 
     def _handle_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        self._hear()
         if self._on_message is not None:
             properties = tuple(getattr(message.properties, "UserProperty", ()))
             self._on_message(Received(message.topic, bytes(message.payload), properties, message.mid, self._generation))

@@ -55,8 +55,10 @@ class MqttBroker:
             taken = list(islice(self._inbox, effect.most))
             for _ in taken:
                 self._inbox.popleft()
-        if not taken and self._client.away:
-            raise Transient(f"MQTT broker {self._client.broker}: {self._client.away}")
+        if not taken:
+            self._client.probe()
+            if away := self._client.away:
+                raise Transient(f"MQTT broker {self._client.broker}: {away}")
         self._handed = {(message.generation, message.mid): message for message, _ in taken}
         return [
             Received(message.topic, message.payload, _traceparent(message), arrived_ms, (message.generation, message.mid))

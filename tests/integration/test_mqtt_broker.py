@@ -2,11 +2,12 @@
 
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
-from mliot.mqtt import MqttClient
+from mliot.mqtt import KEEPALIVE_S, MqttClient
 from mliot.stack.artemis import LARGEST_PACKET
 from streaming.mqtt import MqttBroker
 from streaming.ports import Acknowledge, Outgoing, Publish, Receive, Received
@@ -124,3 +125,36 @@ def test_a_message_too_large_for_a_dead_letter_is_not_taken_and_others_go_on(mqt
         with MqttBroker(address, f"w-{topic}", ()) as writer:
             publish(writer, Publish([Outgoing(topic, b"x" * (LARGEST_PACKET - 1000), TRACEPARENT, 60)]))
         assert [len(message.payload) for message in received(reader, 1)] == [LARGEST_PACKET - 1000]
+
+
+def test_a_broker_that_hangs_is_said_to_be_away_long_before_keep_alive_ends(mqtt_server, topic: str) -> None:
+    """Its connections stay open; when it goes on, so does the subscriber, on the same connection."""
+    address, clock = mqtt_server.settings.mqtt_address, SystemClock()
+    broker = psutil.Process(mqtt_server.pid)
+    with MqttBroker(address, f"r-{topic}", (topic,)) as reader, MqttBroker(address, f"w-{topic}", ()) as writer:
+        received(reader, 0)
+        publish(writer, Publish([Outgoing(topic, b"before", TRACEPARENT, 600)]))
+        (before,) = acknowledged(reader, 1)
+        broker.suspend()
+        try:
+            hung = clock.monotonic()
+            reason = why_away(reader)
+            took_s = clock.monotonic() - hung
+        finally:
+            broker.resume()
+        publish(writer, Publish([Outgoing(topic, b"after", TRACEPARENT, 600)]))
+        (after,) = received(reader, 1)
+    assert "does not answer" in reason
+    assert took_s < KEEPALIVE_S / 2
+    assert (after.payload, after.ticket[0]) == (b"after", before.ticket[0])
+
+
+def why_away(broker: MqttBroker) -> str:
+    """What is said as soon as anything is said."""
+    deadline = Deadline.after(SystemClock(), 2 * KEEPALIVE_S)
+    while not deadline.passed():
+        try:
+            broker.receive(Receive(100, wait_ms=250))
+        except Transient as reason:
+            return str(reason)
+    return "nothing"

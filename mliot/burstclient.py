@@ -1,0 +1,73 @@
+"""paho-mqtt for a stream of small messages: it reads what has come at once, instead of a packet's first byte, its length and its rest.
+
+paho asks the kernel four times a message (``select``, then three times ``recv``). Each question costs some microseconds, and hands the
+interpreter to whichever other thread has work, which keeps it for milliseconds. See ``docs/decisions/reading-in-bursts.md``.
+"""
+
+import socket
+from typing import Any
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTErrorCode
+
+BURST = 100
+"""Most packets that are read before the network thread looks after its other duties: some milliseconds' work."""
+READ_BYTES = 64 * 1024
+
+
+class BufferedSocket:
+    """A connected socket that is read ahead of: what paho takes a socket to be, ``pending`` included, as TLS sockets have it."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._buffer = memoryview(b"")
+
+    def recv(self, buffer_size: int) -> bytes:
+        """At most so many bytes; raises what the socket raises where there are none."""
+        if not self._buffer:
+            self._buffer = memoryview(self._socket.recv(READ_BYTES))
+        taken, self._buffer = self._buffer[:buffer_size], self._buffer[buffer_size:]
+        return bytes(taken)
+
+    def pending(self) -> int:
+        """Bytes that can be read although ``select`` does not know of them."""
+        below = getattr(self._socket, "pending", None)
+        return len(self._buffer) + (below() if below else 0)
+
+    def send(self, buffer: bytes | bytearray) -> int:
+        return self._socket.send(buffer)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        self._socket.setblocking(flag)
+
+
+class BurstClient(Client):
+    """paho, reading as long as there is something to read. Its callbacks must call :meth:`heard`: it tells that there was a packet."""
+
+    def __init__(self, *positional: Any, **named: Any) -> None:
+        super().__init__(*positional, **named)
+        self._heard = 0
+
+    def heard(self) -> None:
+        """A packet came."""
+        self._heard += 1
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """As paho's, which the network thread calls when the socket has something to read, but for a burst."""
+        answer = MQTTErrorCode.MQTT_ERR_SUCCESS
+        for _ in range(BURST):
+            before = self._heard
+            answer = super().loop_read(max_packets)
+            if answer != MQTTErrorCode.MQTT_ERR_SUCCESS or self._heard == before:
+                break
+        return answer
+
+    def _create_socket(self) -> Any:
+        """paho's own, without the promise of a public method: should it ever be called something else, only the speed is lost."""
+        return BufferedSocket(super()._create_socket())  # type: ignore[arg-type]  # a socket, as no transport but TCP is used
