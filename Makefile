@@ -5,7 +5,7 @@ READY := .venv/.ready
 # the stack is some twenty processes of the same packages: without bytecode each start costs twice the time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test fuzz simulate lint types check lock jars-lock clean
+.PHONY: help demo test fuzz simulate faults bench lint types check lock jars-lock clean
 
 help:            ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,6 +21,12 @@ fuzz: $(READY)   ## A million hostile inputs through every service (FRAMES=, SEE
 
 simulate: $(READY)  ## The whole platform simulated under faults, SEEDS=1000 of them, judged by an independent checker
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
+
+faults: $(READY) ## Real faults on a real platform under load, as a matrix (FAULTS="kill stop-kafka", AWAY=30, RATE=500)
+	$(BIN)/python -m tests.faults $(FAULTS) $(if $(AWAY),--seconds-away $(AWAY)) $(if $(RATE),--rate $(RATE))
+
+bench: $(READY)  ## Every hop beside its peer or limit, as ratios, into docs/results.md (ROWS="bridge features", ROUNDS=5)
+	$(BIN)/python -m benchmarks $(ROWS) --rounds $(or $(ROUNDS),5)
 
 lint: $(READY)   ## Format and lint
 	$(BIN)/ruff format --check .

@@ -1,0 +1,24 @@
+"""How long a service of ours takes for records that all come into sight at once."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from benchmarks import log
+from benchmarks.servers import Health, started
+from mliot.settings import Settings
+from streaming.ports import Emit
+
+Start = Callable[[Settings, str], AbstractContextManager[object]]
+
+
+def drain_s(settings: Settings, service: str, emits: Sequence[Emit], start: Start = started) -> float:
+    """Seconds from the moment when the running ``service`` may see ``emits`` until it has committed what it made of the last one.
+
+    The topics are emptied before. ``start`` starts its process.
+    """
+    log.empty(settings, service)
+    with start(settings, service):
+        health = Health((settings, service))
+        health.wait_ok()
+        backlog = log.Backlog(settings, emits)
+        return health.seconds_to_read(len(emits), backlog.show())
