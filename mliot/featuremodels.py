@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
@@ -130,20 +130,26 @@ def read_feature_models(nodes: Mapping[str, Any]) -> FeatureModels:
     return FeatureModels(_sql(compiled, "stg_frames"), _sql(compiled, "frames"), windows, features)
 
 
-def create_stream_schema(con: duckdb.DuckDBPyConnection, models: FeatureModels) -> None:
-    """Attaches an empty ``warehouse`` in memory to ``con``: ``RAW_FRAME``, ``STG_FRAMES`` and windows as tables, ``FRAMES`` as a view."""
-    _create_staging(con, models.staging_sql, models.frames_sql)
+def create_stream_schema(
+    con: duckdb.DuckDBPyConnection, models: FeatureModels, *, table: Literal["stg_frames", "frames"] = "stg_frames"
+) -> None:
+    """Attaches an empty ``warehouse`` in memory to ``con``: ``RAW_FRAME``, ``STG_FRAMES`` and windows as tables, ``FRAMES`` as a view.
+
+    With ``table="frames"`` it is the other way round, as in the warehouse: ``STG_FRAMES`` is a view over ``RAW_FRAME``, and ``FRAMES`` a
+    table to be filled with the rows of ``frames_sql``; so duplicates are looked for once, however often ``FRAMES`` is read.
+    """
+    _create_staging(con, models.staging_sql, models.frames_sql, table)
     for window in models.windows:
         con.execute(f"create table {window.relation} as from ({window.sql}) limit 0")
 
 
-def _create_staging(con: duckdb.DuckDBPyConnection, staging_sql: str, frames_sql: str) -> None:
+def _create_staging(con: duckdb.DuckDBPyConnection, staging_sql: str, frames_sql: str, table: str = "stg_frames") -> None:
     con.execute("attach ':memory:' as warehouse")
     for schema in ("raw", "staging", "features"):
         con.execute(f"create schema warehouse.{schema}")
     con.execute(f"create table {RAW_FRAME} ({', '.join(f'{name} {kind}' for name, kind in RAW_COLUMNS.items())})")
-    con.execute(f"create table {STG_FRAMES} as from ({staging_sql}) limit 0")
-    con.execute(f"create view {FRAMES} as {frames_sql}")
+    for name, relation, sql in (("stg_frames", STG_FRAMES, staging_sql), ("frames", FRAMES, frames_sql)):
+        con.execute(f"create {'table' if name == table else 'view'} {relation} as {sql}")
 
 
 def _of_kind(compiled: Mapping[str, Any], kind: str) -> list[str]:

@@ -11,12 +11,11 @@ from math import isfinite
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from mliot.errors import DeclarationError
 from mliot.featuremodels import (
     FEATURE_COLUMNS,
-    RAW_COLUMNS,
+    FRAMES,
     RAW_FRAME,
     STG_FRAMES,
     WINDOW_COLUMNS,
@@ -26,11 +25,15 @@ from mliot.featuremodels import (
     create_stream_schema,
 )
 from mliot.messages import Feature, Window
+from streaming.openframes import Arrived, OpenFrames
+from streaming.plans import Plans
 from streaming.ports import Record
 from streaming.watermark import Mover
 
-ARROW = {"VARCHAR": pa.string(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
-RAW_SCHEMA = pa.schema([(name, ARROW[kind]) for name, kind in RAW_COLUMNS.items()])
+SMALL = ("emitted", "unwanted", "closing")
+"""Tables of what a plan must know: how far windows were emitted and are to be, which frames to drop, which windows are being closed."""
+VACUUM_ROWS = 20_000
+"""Once so many rows were deleted, their space is taken back."""
 
 
 @dataclass
@@ -63,11 +66,19 @@ class OpenWindows:
             if model.window_ms % self._shortest:
                 raise DeclarationError(f"dbt model {model.name}: window_s must be a multiple of the shortest, {self._shortest // 1000} s")
         self._by_frame = tuple(model for model in models.features if not model.window_ms)
-        self._con = duckdb.connect(config={"threads": 1, "preserve_insertion_order": False})
-        create_stream_schema(self._con, models)
-        self._run(f"create table open as from {STG_FRAMES} limit 0")
-        self._run("create table emitted (kafka_partition integer primary key, ms bigint)")
         self._emitted: dict[int, int] = {}
+        self._frames = OpenFrames(self._longest, self._shortest)
+        self._con = duckdb.connect(config={"threads": 1, "preserve_insertion_order": False})
+        create_stream_schema(self._con, models, table="frames")
+        self._con.execute(f"create table open as from {FRAMES}")
+        self._con.execute("create table emitted (kafka_partition integer, ms bigint, until_ms bigint)")
+        self._con.execute("create table unwanted (kafka_partition integer, kafka_offset bigint)")
+        self._con.execute("create table closing (window_id varchar)")
+        self._plans = Plans(self._con)
+        self._prepare()
+        written = (RAW_FRAME, "emitted", "unwanted", "closing", *(model.relation for model in models.windows))
+        self._appenders = {relation: self._con.appender(relation) for relation in written}
+        self._dead: Counter[str] = Counter()
 
     def __enter__(self) -> "OpenWindows":
         return self
@@ -80,10 +91,12 @@ class OpenWindows:
 
         The database stays: making it takes longer than all the rest of a rewind.
         """
-        for relation in (RAW_FRAME, STG_FRAMES, *(model.relation for model in self._models.windows), "open", "emitted"):
-            self._run(f"delete from {relation}")
-        self._con.executemany("insert into emitted values (?, ?)", [[p, ms] for p, ms in emitted_ms.items()])
+        for appender in self._appenders.values():
+            appender.clear()
+        self._plans.run("clear everything")
+        self._frames.clear()
         self._emitted = dict(emitted_ms)
+        self._append("emitted", [(partition, ms, ms) for partition, ms in emitted_ms.items()])
 
     @property
     def longest_lookback_ms(self) -> int:
@@ -95,127 +108,132 @@ class OpenWindows:
         for model in self._models.windows:
             mine = {window.window_id: window for window in windows if window.grain == model.grain and _has_its_id(window)}
             if mine:
-                self._insert(model.relation, [_window_row(window, model) for window in mine.values()])
+                self._append(model.relation, [_window_row(window, model) for window in mine.values()])
 
     def add(self, records: Sequence[Record], *, past: bool, now_ms: int) -> Added:
         """Adds the frames in ``records``. ``past`` ones were read before a restart: they fill open windows and yield nothing."""
         added = Added()
-        self._insert_raw(records)
-        self._run(f"create or replace temp table parsed as {self._models.staging_sql}")
-        self._run(f"delete from {RAW_FRAME}")
-        added.latest_event_ms = dict(self._run("select kafka_partition, max(event_ms) from parsed group by all"))
-        added.unreadable = self._unreadable(records)
-        self._run(
-            f"""
-            create or replace temp table fresh as
-            select parsed.*, parsed.event_ms - parsed.event_ms % {self._longest} + {self._longest} <= emitted.ms as late
-            from parsed join emitted using (kafka_partition)
-            anti join open using (frame_id)
-            qualify row_number() over (partition by frame_id order by kafka_partition, kafka_offset) = 1
-            """
-        )
-        self._run("insert into open select * exclude (late) from fresh where not late")
-        ((fresh, late, late_for_shortest),) = self._run(
-            f"""
-            select count(*), count(*) filter (late),
-                count(*) filter (not late and event_ms - event_ms % {self._shortest} + {self._shortest} <= emitted.ms)
-            from fresh join emitted using (kafka_partition)
-            """
-        )
-        if past:
-            return added
-        readable = len(records) - len(added.unreadable)
-        added.counts.update(duplicate=readable - fresh, late=late, late_for_shortest=late_for_shortest, used=fresh - late)
-        if fresh > late:
-            self._stage("select * exclude (late) from fresh where not late")
-            for model in self._by_frame:
-                added.features += self._features(model, "", now_ms)
-            self._run(f"delete from {STG_FRAMES}")
+        self._append(RAW_FRAME, [_raw_row(record) for record in records])
+        distinct = list(map(Arrived._make, self._plans.run("take in")))
+        parsed = distinct if len(distinct) == len(records) else list(map(Arrived._make, self._plans.run("parsed")))
+        if len(parsed) < len(records):
+            read = {(frame.kafka_partition, frame.kafka_offset) for frame in parsed}
+            added.unreadable = [record for record in records if (record.partition, record.offset) not in read]
+        for frame in parsed:
+            latest = added.latest_event_ms.get(frame.kafka_partition, frame.event_ms)
+            added.latest_event_ms[frame.kafka_partition] = max(latest, frame.event_ms)
+        judged = self._frames.judge(distinct, self._emitted)
+        if judged.used:
+            if judged.unwanted:
+                self._append("unwanted", judged.unwanted)
+                self._plans.run("drop unwanted")
+            self._plans.run("open")
+        if not past:
+            duplicate = len(parsed) - judged.fresh
+            added.counts.update(duplicate=duplicate, late=judged.late, late_for_shortest=judged.late_for_shortest, used=judged.used)
+            for model in self._by_frame if judged.used else ():
+                added.features += self._features(model, now_ms)
+        self._plans.run("clear batch")
+        self._deleted("warehouse", len(records))
         return added
 
     def close(self, watermark_ms: int, by: Mover, now_ms: int) -> Closed:
         """Every window whose end the watermark has reached and that was not emitted yet, with its feature rows."""
         closed = Closed()
         watermark_ms -= watermark_ms % self._shortest  # windows end there and nowhere else: in between nothing closes or becomes late
-        if all(ms >= watermark_ms for ms in self._emitted.values()):
+        if not self._ends(self._shortest, watermark_ms):
             return closed
         closed.moved = True
-        for model in self._models.windows:
-            end = f"event_ms - event_ms % {model.window_ms} + {model.window_ms}"
-            staged = self._stage(
-                f"select open.* from open join emitted using (kafka_partition) where {end} > emitted.ms and {end} <= {watermark_ms}"
-            )
+        self._con.execute(f"update emitted set until_ms = greatest(ms, {watermark_ms:d})").fetchall()
+        staged_ms = staged = 0
+        ended = [model for model in self._models.windows if self._ends(model.window_ms, watermark_ms)]
+        for model in ended:
+            if model.window_ms != staged_ms:
+                staged_ms, staged = model.window_ms, self._plans.count(f"stage {model.window_ms}")
             if not staged:
                 continue
-            self._run(f"create or replace temp table closing as {model.sql}")
-            self._run(f"insert into {model.relation} from closing")
-            closed.windows += [_window(row, by) for row in self._rows("from closing")]
+            rows = self._plans.rows(f"close {model.name}")
+            closed.windows += [_window(row, by) for row in rows]
+            self._append("closing", [(row["window_id"],) for row in rows])
             for feature in self._models.features:
                 if feature.source == model.name:
-                    closed.features += self._features(feature, "where feature_id in (select window_id from closing)", now_ms)
-        self._run(f"delete from {STG_FRAMES}")
-        self._forget(watermark_ms)
+                    closed.features += self._features(feature, now_ms)
+            self._plans.run("clear closing")
+        self._emitted = {partition: max(ms, watermark_ms) for partition, ms in self._emitted.items()}
+        self._plans.run("emitted")
+        for model in ended:
+            self._plans.run(f"forget {model.name}")
+        forgotten = self._frames.forget(self._emitted)
+        if forgotten:
+            self._plans.run("forget frames")
+            self._deleted("memory", forgotten)
         return closed
 
     def oldest_needed(self) -> dict[int, int]:
         """By partition, the offset of the oldest frame of an open window; partitions without one are missing."""
-        return dict(self._run("select kafka_partition, min(kafka_offset) from open group by all"))
+        return self._frames.oldest()
 
     @property
     def emitted_ms(self) -> Mapping[int, int]:
         return self._emitted
 
-    def _forget(self, watermark_ms: int) -> None:
-        self._emitted = {partition: max(ms, watermark_ms) for partition, ms in self._emitted.items()}
-        self._run(f"update emitted set ms = greatest(ms, {watermark_ms})")
-        self._run(
+    def _prepare(self) -> None:
+        """Plans all that :meth:`start`, :meth:`add` and :meth:`close` run."""
+        models, prepare = self._models, self._plans.prepare
+        arrived = ", ".join(Arrived._fields)
+        windows = [model.relation for model in models.windows]
+        prepare("clear everything", *(f"delete from {name}" for name in (RAW_FRAME, FRAMES, *windows, "open", *SMALL)))
+        prepare("take in", f"insert into {FRAMES} {models.frames_sql} returning {arrived}")
+        prepare("parsed", f"select {arrived} from {STG_FRAMES}")
+        prepare(
+            "drop unwanted",
             f"""
-            delete from open using emitted
-            where open.kafka_partition = emitted.kafka_partition
-                and event_ms - event_ms % {self._longest} + {self._longest} <= emitted.ms
-            """
+            delete from {FRAMES} where rowid in (
+                select frames.rowid from {FRAMES} as frames join unwanted using (kafka_partition, kafka_offset)
+            )
+            """,
+            "delete from unwanted",
         )
-        for model in self._models.windows:
-            lookback = max((f.lookback_ms for f in self._models.features if f.source == model.name), default=0)
-            self._run(f"delete from {model.relation} where start_ms < {min(self._emitted.values()) - lookback - model.window_ms}")
+        prepare("open", f"insert into open from {FRAMES}")
+        prepare("clear batch", f"delete from {RAW_FRAME}", f"delete from {FRAMES}")
+        for window_ms in {model.window_ms for model in models.windows}:
+            due = f"{_end('event_ms', window_ms)} > ms and {_end('event_ms', window_ms)} <= until_ms"
+            stage = f"insert into {FRAMES} select open.* from open join emitted using (kafka_partition) where {due}"
+            prepare(f"stage {window_ms}", f"delete from {FRAMES}", stage)
+        for window in models.windows:
+            prepare(f"close {window.name}", f"insert into {window.relation} {window.sql} returning *")
+            kept_ms = window.window_ms + max((each.lookback_ms for each in models.features if each.source == window.name), default=0)
+            prepare(f"forget {window.name}", f"delete from {window.relation} where start_ms < (select min(ms) from emitted) - {kept_ms}")
+        for feature in models.features:
+            closing = "where feature_id in (select window_id from closing)" if feature.window_ms else ""
+            prepare(feature.name, f"from ({feature.sql}) {closing}")
+        prepare("clear closing", "delete from closing")
+        prepare("emitted", f"delete from {FRAMES}", "update emitted set ms = until_ms")
+        over = f"{_end('event_ms', self._longest)} <= ms"
+        prepare(
+            "forget frames",
+            f"delete from open where rowid in (select open.rowid from open join emitted using (kafka_partition) where {over})",
+        )
 
-    def _stage(self, rows: str) -> int:
-        self._run(f"delete from {STG_FRAMES}")
-        ((count,),) = self._run(f"insert into {STG_FRAMES} {rows}")
-        return int(count)
+    def _append(self, relation: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Far cheaper than a statement that inserts: nothing is planned."""
+        appender = self._appenders[relation]
+        appender.append_rows(rows)
+        appender.flush()
 
-    def _features(self, model: FeatureModel, where: str, now_ms: int) -> list[Feature]:
-        return [_feature(row, model.version, now_ms) for row in self._rows(f"from ({model.sql}) {where}")]
+    def _ends(self, window_ms: int, watermark_ms: int) -> bool:
+        """True where a window of this length ends after what was emitted, and no later than the watermark."""
+        return any(watermark_ms - watermark_ms % window_ms > ms for ms in self._emitted.values())
 
-    def _unreadable(self, records: Sequence[Record]) -> list[Record]:
-        parsed = set(self._run("select kafka_partition, kafka_offset from parsed"))
-        return [record for record in records if (record.partition, record.offset) not in parsed]
+    def _features(self, model: FeatureModel, now_ms: int) -> list[Feature]:
+        return [_feature(row, model.version, now_ms) for row in self._plans.rows(model.name)]
 
-    def _insert_raw(self, records: Sequence[Record]) -> None:
-        rows = [
-            (r.topic, r.partition, r.offset, r.timestamp_ms, r.key, r.value.decode("utf-8", "replace"), r.traceparent or None)
-            for r in records
-        ]
-        self._register(pa.table(list(zip(*rows, strict=True)), schema=RAW_SCHEMA), RAW_FRAME)
-
-    def _insert(self, relation: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._register(pa.Table.from_pylist(list(rows)), relation, by_name=True)
-
-    def _register(self, table: pa.Table, relation: str, *, by_name: bool = False) -> None:
-        self._con.register("incoming", table)
-        try:
-            self._run(f"insert into {relation} {'by name' if by_name else ''} select * from incoming")
-        finally:
-            self._con.unregister("incoming")
-
-    def _rows(self, query: str) -> list[dict[str, Any]]:
-        result = self._con.execute(query)
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-    def _run(self, statement: str) -> list[tuple[Any, ...]]:
-        """Every result is read to its end: DuckDB 2 refuses the next statement otherwise."""
-        return list(self._con.execute(statement).fetchall())
+    def _deleted(self, database: str, rows: int) -> None:
+        """In memory, DuckDB keeps rows that were deleted, and reads over them, until a checkpoint."""
+        self._dead[database] += rows
+        if self._dead[database] >= VACUUM_ROWS:
+            self._con.execute(f"checkpoint {database}").fetchall()
+            del self._dead[database]
 
 
 def values_of(row: Mapping[str, Any], fixed: Collection[str]) -> dict[str, float]:
@@ -236,5 +254,15 @@ def _has_its_id(window: Window) -> bool:
     return window.window_id == f"{window.grain}:{window.key}@{window.start_ms}"
 
 
-def _window_row(window: Window, model: WindowModel) -> dict[str, Any]:
-    return {name: getattr(window, name) for name in WINDOW_COLUMNS} | {name: window.values.get(name) for name in model.columns}
+def _window_row(window: Window, model: WindowModel) -> tuple[Any, ...]:
+    return (*(getattr(window, name) for name in WINDOW_COLUMNS), *(window.values.get(name) for name in model.columns))
+
+
+def _raw_row(record: Record) -> tuple[Any, ...]:
+    """In the order of ``RAW_COLUMNS``."""
+    value = record.value.decode("utf-8", "replace")
+    return (record.topic, record.partition, record.offset, record.timestamp_ms, record.key, value, record.traceparent or None)
+
+
+def _end(event_ms: str, window_ms: int) -> str:
+    return f"{event_ms} - {event_ms} % {window_ms} + {window_ms}"

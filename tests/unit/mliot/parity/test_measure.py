@@ -5,7 +5,6 @@ from pathlib import Path
 
 import duckdb
 import msgspec
-import pyarrow as pa
 import pytest
 
 from mliot.errors import Transient
@@ -15,7 +14,7 @@ from mliot.parity.measure import measure_parity
 from mliot.parity.result import Parity
 from mliot.settings import Settings
 from mliot.warehouse.raw import create_raw_tables
-from streaming.openwindows import RAW_SCHEMA, OpenWindows
+from streaming.openwindows import OpenWindows
 from streaming.ports import Record
 from tests.unit.dbt.generated import generated_frames, raw_rows, raw_value
 from tests.unit.dbt.naive import Logged
@@ -66,9 +65,9 @@ def store(settings: Settings, models: FeatureModels, frames: list[Logged], serve
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[object, ...]]) -> None:
-    con.register("incoming", pa.table(list(zip(*rows, strict=True)), schema=RAW_SCHEMA))
-    con.execute(f"insert into raw.{table} from incoming")
-    con.unregister("incoming")
+    appender = con.appender(f"raw.{table}")
+    appender.append_rows(rows)
+    appender.flush()
 
 
 @pytest.fixture(scope="module")
