@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from mliot.clock import Clock
 from mliot.errors import Transient
-from mliot.modelstore import Alias
+from mliot.modelstore import Alias, ModelStore
 from mliot.usecase import UseCase
+from serving.candidates import why_no_champion
 from serving.counters import Counters
 from serving.entity import FeatureReader
 from serving.live import LiveModel, LiveModels
@@ -23,8 +24,16 @@ class Endpoint:
     """Answers requests with the models that are live."""
 
     def __init__(
-        self, live: LiveModels, features: FeatureReader, use_cases: Mapping[str, UseCase], counters: Counters, clock: Clock
+        self,
+        store: ModelStore,
+        live: LiveModels,
+        features: FeatureReader,
+        use_cases: Mapping[str, UseCase],
+        *,
+        counters: Counters,
+        clock: Clock,
     ) -> None:
+        self._store = store
         self._live = live
         self._features = features
         self._use_cases = use_cases
@@ -96,9 +105,17 @@ class Endpoint:
         known = {*self._use_cases, *(model.card.use_case for model in self._live.all())}
         if use_case not in known:
             raise Refused(HTTPStatus.NOT_FOUND, f"use_case: there is no {use_case[:80]!a}; there are {_listed(known)}", "use_case")
-        failure = self._live.failure(use_case)
-        because = f"its newest version cannot be loaded: {failure}" if failure else "no model has passed the gate"
+        because = self._why_none(use_case, alias)
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"there is no {alias} of {use_case} yet: {because}", "use_case")
+
+    def _why_none(self, use_case: str, alias: Alias) -> str:
+        failure = self._live.failure(use_case)
+        if failure:
+            return f"its newest version cannot be loaded: {failure}"
+        if alias != "champion":
+            return "no model was put beside the champion"
+        declared = self._use_cases.get(use_case)
+        return why_no_champion(self._store, declared) if declared else "it is not declared any more"
 
     async def _score(self, model: LiveModel, rows: Sequence[Row]) -> list[Prediction]:
         answers = _scored(model, rows) if len(rows) <= INLINE_ROWS else await asyncio.to_thread(_scored, model, rows)

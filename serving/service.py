@@ -36,10 +36,11 @@ def build(settings: Settings) -> "bentoml.Service[Any]":
     """The service as the settings have it; nothing is loaded or connected before it starts."""
     use_cases = load_use_cases(settings.usecases)
     clock = SystemClock()
-    live = LiveModels(ModelStore(settings.models_path, clock), clock)
+    store = ModelStore(settings.models_path, clock)
+    live = LiveModels(store, clock)
     features = FeatureReader(settings.postgres_address)
     counters = Counters(live)
-    endpoint = Endpoint(live, features, use_cases, counters, clock)
+    endpoint = Endpoint(store, live, features, use_cases, counters=counters, clock=clock)
 
     @bentoml.service(name="mliot", workers=1, logging={"access": OFF}, metrics=OFF, monitoring=OFF, tracing={"excluded_urls": ".*"})
     class Predictions:
@@ -63,7 +64,7 @@ def build(settings: Settings) -> "bentoml.Service[Any]":
             return await _answered(endpoint.predict_entity(use_case, place_id, alias))
 
     service: bentoml.Service[Any] = Predictions
-    service.add_asgi_middleware(Edge, counters=counters)
+    service.add_asgi_middleware(Edge, counters=counters, endpoint=endpoint)
     service.mount_asgi_app(pages(endpoint, counters, use_cases, _columns(settings)))
     logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_no_refusal)
     return service

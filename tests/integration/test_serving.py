@@ -98,7 +98,7 @@ def test_a_use_case_is_answered_from_its_first_champion_on(server: Server, save_
     body = {"use_case": "water_flow", "rows": [dict.fromkeys(FLOW.columns, 1.5)]}
     before = server.predict(body)
     assert before.status_code == 503
-    assert before.json() == {"error": "there is no champion of water_flow yet: no model has passed the gate", "field": "use_case"}
+    assert before.json()["error"].startswith("there is no champion of water_flow yet: no candidate was trained; ")
     version = save_constant_model(server.store, FLOW, 7.0)
     server.store.move("water_flow", "champion", version, who="test", why="first")
     until("the first champion answers", lambda: server.predict(body).status_code == 200)

@@ -9,6 +9,7 @@ import pytest
 
 from mliot.clock import ManualClock
 from mliot.errors import Transient
+from mliot.gate import Evidence
 from mliot.modelstore import ModelStore
 from mliot.usecase import load_use_cases
 from serving.counters import Counters
@@ -45,7 +46,7 @@ class Made:
         self.live = LiveModels(self.store, self.clock)
         self.features = MadeFeatures()
         self.counters = Counters(self.live)
-        self.endpoint = Endpoint(self.live, self.features, USE_CASES, self.counters, self.clock)  # type: ignore[arg-type]
+        self.endpoint = Endpoint(self.store, self.live, self.features, USE_CASES, counters=self.counters, clock=self.clock)  # type: ignore[arg-type]
 
     def move(self, alias: str, version: str) -> None:
         self.store.move("fan_speed", alias, version, who="t", why="t")  # type: ignore[arg-type]
@@ -66,7 +67,33 @@ def refusal(work: Coroutine[Any, Any, object]) -> Refused:
 def test_before_the_first_champion_it_says_so(made: Made) -> None:
     refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
     assert refused.status == 503
-    assert str(refused) == "there is no champion of fan_speed yet: no model has passed the gate"
+    assert str(refused).startswith("there is no champion of fan_speed yet: no candidate was trained; ")
+
+
+def test_after_a_refusal_of_the_gate_it_says_which_when_and_where_to_look(made: Made, save_constant_model) -> None:
+    save_constant_model(made.store, FAN, 1, created_ms=1_763_000_000_000)
+    save_constant_model(made.store, FAN, 1)
+    refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
+    assert str(refused) == (
+        "there is no champion of fan_speed yet: the gate refused its candidate (2 trained, the newest at 2025-11-24 16:00:00.000 UTC): "
+        "holdout_rows: 10, at least 100: refused; Dagster tells at fan_speed/candidate, check passes_gate"
+    )
+    assert "no model was put beside the champion" in str(refusal(made.endpoint.predict("fan_speed", [ROW], "challenger")))
+
+
+def test_a_candidate_that_passes_but_is_not_promoted_is_said(made: Made, save_constant_model) -> None:
+    save_constant_model(
+        made.store, FAN, 1, evidence=Evidence(rows=500, loss=0.1, baseline_loss=0.6, champion_loss=None, parity=0, p99_ms=1, size_mb=1)
+    )
+    refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
+    assert "its candidate passes the gate, and is not promoted (1 trained, " in str(refused)
+
+
+def test_a_candidate_whose_card_is_spoilt_is_said(made: Made, save_constant_model) -> None:
+    version = save_constant_model(made.store, FAN, 1)
+    (made.store.get("fan_speed", version).onnx_path.parent / "card.json").write_text("no")
+    refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
+    assert (refused.status, "its newest candidate cannot be read: " in str(refused)) == (503, True)
 
 
 def test_an_unknown_use_case_is_told_from_one_without_champion(made: Made) -> None:
