@@ -209,16 +209,8 @@ def _start(position: int | None, span: Span) -> int:
 
 
 def _table(topic: str, batch: Batch) -> pa.Table:
-    rows = batch.records
-    columns = [
-        [topic] * len(rows),
-        [row.partition for row in rows],
-        [row.offset for row in rows],
-        [row.ms for row in rows],
-        [row.key for row in rows],
-        [row.value for row in rows],
-        [row.traceparent for row in rows],
-    ]
+    """The batch's records: their fields are the table's columns, behind the topic."""
+    columns = [[topic] * len(batch.records), *zip(*batch.records, strict=True)]
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
 
 

@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -35,8 +35,7 @@ class Topic:
     spans: Mapping[int, Span]
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One committed record; key, value and trace context are text as the warehouse keeps it."""
 
     partition: int
@@ -168,13 +167,10 @@ def _place(message: Message) -> tuple[int, int]:
 
 def _record(message: Message) -> Record:
     headers: Iterable[tuple[str, Any]] = message.headers() or ()  # type: ignore[assignment]  # a dict is for producing only
-    trace = next((value for name, value in headers if name == "traceparent"), None)
+    trace = None
+    for name, value in headers:
+        if name == "traceparent":
+            trace = value
+            break
     partition, offset = _place(message)
-    return Record(
-        partition=partition,
-        offset=offset,
-        ms=message.timestamp()[1],
-        key=as_text(message.key()),
-        value=as_text(message.value()),
-        traceparent=as_text(trace),
-    )
+    return Record(partition, offset, message.timestamp()[1], as_text(message.key()), as_text(message.value()), as_text(trace))
