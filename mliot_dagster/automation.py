@@ -15,7 +15,7 @@ from mliot.modelstore import ModelStore
 from mliot.settings import Settings
 from mliot.usecase import UseCase
 from mliot.warehouse.records import Records
-from mliot_dagster.growth import WATCHED, Seen, reason_to_refresh
+from mliot_dagster.growth import WATCHED, Seen, declared, reason_to_refresh
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -113,7 +113,7 @@ def _new_data(use_cases: Sequence[UseCase]) -> dg.SensorDefinition:
             now = sum(_ends(records).values())
         except Transient as error:
             return dg.SkipReason(str(error))
-        lacking = [use_case.name for use_case in use_cases if store.aliases(use_case.name).champion is None]
+        lacking = [declared(use_case) for use_case in use_cases if store.aliases(use_case.name).champion is None]
         reason = reason_to_refresh(seen, now, lacking)
         cursor = msgspec.json.encode(seen.after(now, lacking, reason)).decode()
         if reason is None:

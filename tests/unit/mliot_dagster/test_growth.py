@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mliot_dagster.growth import GROWN_BY, Seen, reason_to_refresh
+from mliot.usecase import load_use_cases
+from mliot_dagster.growth import GROWN_BY, Seen, declared, reason_to_refresh
 
 
 def play(looks: list[int], *, champion_after: int | None = 1) -> list[int]:
@@ -44,6 +45,15 @@ def test_a_use_case_that_is_added_later_is_trained_at_once_and_then_as_the_other
     reason = reason_to_refresh(seen, 30_100, ["second"])
     assert reason == "second: no champion yet, 30100 records to learn from"
     assert reason_to_refresh(seen.after(30_100, ["second"], reason), 30_150, ["second"]) is None
+
+
+def test_a_use_case_that_was_refused_is_trained_at_once_when_it_is_declared_anew() -> None:
+    refused = load_use_cases()["fan_speed"]
+    mended = refused.model_copy(update={"columns": refused.columns[:2]})
+    assert declared(refused) == declared(load_use_cases()["fan_speed"])
+    seen = Seen().after(30_000, [declared(refused)], "a reason")
+    assert reason_to_refresh(seen, 30_100, [declared(refused)]) is None
+    assert reason_to_refresh(seen, 30_100, [declared(mended)]) == "fan_speed: no champion yet, 30100 records to learn from"
 
 
 @given(st.lists(st.integers(0, 3_000), min_size=1, max_size=200))
