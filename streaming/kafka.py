@@ -1,7 +1,8 @@
 """The log port on a real Kafka: a member of a consumer group that reads, and hands what it writes to transactions."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -13,7 +14,8 @@ from mliot.errors import Fatal, Transient
 from streaming.delivery import Delivery
 from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
 from streaming.kafkaproducer import KafkaProducer
-from streaming.ports import Assignment, Batch, Commit, Deliver, Open, Partition, Position, Read, Recall, Record, Rewound, Seek
+from streaming.ports import Assignment, Batch, Commit, Deliver, Open, Partition, Read, Recall, Record, Rewound, Seek
+from streaming.topiclives import TopicLives, position_of
 from streaming.transactions import Transactions
 
 log = structlog.get_logger()
@@ -37,6 +39,8 @@ class KafkaLog:
         self._broken = ""
         self._transactions = Transactions(lambda: KafkaProducer(settings, self._clock, self._error))
         self._delivery = Delivery(settings, self._clock, self._error)
+        self._topic_lives = TopicLives(settings, self._clock)
+        self._lives: Mapping[str, str] = {}
 
     def __enter__(self) -> "KafkaLog":
         return self
@@ -63,6 +67,7 @@ class KafkaLog:
             raise Transient(self._away("no partitions are assigned yet"))
         self._moved = ""
         self._membership = consumer.consumer_group_metadata()
+        self._lives = self._topic_lives.settle(effect.topics)
         try:
             committed = consumer.committed(list(self._assigned), timeout=LONGEST_CALL_S)
         except KafkaException as error:  # also while offsets of an unfinished transaction are pending
@@ -70,7 +75,12 @@ class KafkaLog:
         for part in committed:
             if part.error is not None:
                 raise Transient(self._away(f"committed offset of {part.topic}-{part.partition}: {part.error.str()}"))
-        return {Partition(p.topic, p.partition): Position(max(p.offset, 0), (p.metadata or "") if p.offset >= 0 else "") for p in committed}
+        return {
+            Partition(p.topic, p.partition): position_of(
+                max(p.offset, 0), (p.metadata or "") if p.offset >= 0 else "", self._lives[p.topic]
+            )
+            for p in committed
+        }
 
     def seek(self, effect: Seek) -> None:
         consumer = self._joined()
@@ -87,6 +97,7 @@ class KafkaLog:
             records += self._note(consumer.consume(effect.rows - 1, effect.fill_ms / 1000))
         if self._moved:
             raise Rewound(self._moved)
+        self._lives_on(consumer)
         if not records and self._down:
             self._probe(consumer)
         return Batch(records, frozenset(self._at_end), self._clock.now_ms())
@@ -212,6 +223,14 @@ class KafkaLog:
             self._down = ""
         return records
 
+    def _lives_on(self, consumer: Consumer) -> None:
+        """Raises :class:`Rewound` where a topic was deleted and made again; with the client goes the leader epoch of the former one."""
+        over = self._topic_lives.over()
+        if over:
+            consumer.close()
+            self._consumer = None
+            raise Rewound(f"{over} was deleted and made again")
+
     def _probe(self, consumer: Consumer) -> None:
         try:
             consumer.list_topics(timeout=1.0)
@@ -245,7 +264,8 @@ class KafkaLog:
     def commit(self, effect: Commit) -> None:
         """One transaction: all of it, or :class:`Rewound`. As the member that was assigned what was read, whatever the group did since."""
         self._joined()
-        self._transactions.commit(effect, self._membership)
+        positions = {partition: at._replace(life=self._lives[partition.topic]) for partition, at in effect.positions.items()}
+        self._transactions.commit(replace(effect, positions=positions), self._membership)
 
     def deliver(self, effect: Deliver) -> None:
         self._delivery.deliver(effect)

@@ -11,6 +11,7 @@ from mliot.clock import Clock, Deadline
 from mliot.errors import Fatal, Transient
 from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings, produce
 from streaming.ports import Commit
+from streaming.topiclives import marked
 
 
 class _ResendWatch(logging.Handler):
@@ -98,7 +99,7 @@ class _Transaction:
         raise Transient("Kafka: a transaction is not committed yet")
 
     def _run(self) -> None:
-        offsets = [TopicPartition(p.topic, p.number, at.offset, at.note) for p, at in self._effect.positions.items()]
+        offsets = [TopicPartition(p.topic, p.number, at.offset, marked(at)) for p, at in self._effect.positions.items()]
         try:
             self._producer.begin_transaction()  # 1
             for emit in self._effect.outcome.emits:  # 2

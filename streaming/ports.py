@@ -25,10 +25,14 @@ class Partition(NamedTuple):
 
 
 class Position(NamedTuple):
-    """The next offset to read of a partition, and the service's own note beside it (JSON text, at most 4096 bytes)."""
+    """The next offset to read of a partition, and the service's own note beside it (JSON text, at most 4000 bytes).
+
+    ``life`` is the topic's: one that is deleted and made again has another. The log knows it, and says it where it answers a position.
+    """
 
     offset: int
     note: str = ""
+    life: str = ""
 
 
 class Record(NamedTuple):
@@ -230,9 +234,9 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class Positions:
-    """Where the store stands, of its own record, for these partitions. Answers ``Mapping[Partition, int]``."""
+    """Where the store stands, of its own record, for partitions in these lives of their topics. Answers ``Mapping[Partition, int]``."""
 
-    partitions: tuple[Partition, ...]
+    lives: Mapping[Partition, str]
 
 
 @dataclass(frozen=True)

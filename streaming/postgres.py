@@ -21,6 +21,7 @@ class PostgresStore:
         self._consumer = consumer
         self._timeout = connect_timeout_s
         self._connection: psycopg.Connection[Any] | None = None
+        self._lives: Mapping[Partition, str] = {}
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
         self.name = f"PostgreSQL at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
 
@@ -31,15 +32,22 @@ class PostgresStore:
         self._drop()
 
     def positions(self, effect: Positions) -> dict[Partition, int]:
-        """Where this consumer stands; 0 for a partition it never read."""
+        """Where this consumer stands; 0 for a partition that it never read in this life of its topic."""
         try:
             connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute("select kafka_topic, kafka_partition, next_offset from position where consumer = %s", (self._consumer,))
-                found = {Partition(topic, number): offset for topic, number, offset in cursor}
+                cursor.execute(
+                    "select kafka_topic, kafka_partition, next_offset, topic_life from position where consumer = %s", (self._consumer,)
+                )
+                found = {Partition(topic, number): (offset, life) for topic, number, offset, life in cursor}
         except psycopg.OperationalError as error:
             raise self._lost(error) from error
-        return {partition: found.get(partition, 0) for partition in effect.partitions}
+        self._lives = effect.lives
+        return {
+            partition: offset if life == then or not (life and then) else 0
+            for partition, life in effect.lives.items()
+            for offset, then in [found.get(partition, (0, life))]
+        }
 
     def save(self, effect: Save) -> int:
         try:
@@ -59,11 +67,22 @@ class PostgresStore:
         for partition, offset in effect.after.items():
             cursor.execute(
                 """
-                insert into position (consumer, kafka_topic, kafka_partition, next_offset) values (%s, %s, %s, %s)
-                on conflict (consumer, kafka_topic, kafka_partition) do update set next_offset = excluded.next_offset
-                where position.next_offset = %s
+                insert into position (consumer, kafka_topic, kafka_partition, next_offset, topic_life)
+                values (%(consumer)s, %(topic)s, %(number)s, %(after)s, %(life)s)
+                on conflict (consumer, kafka_topic, kafka_partition)
+                do update set next_offset = excluded.next_offset, topic_life = excluded.topic_life
+                where %(before)s = case
+                    when excluded.topic_life <> position.topic_life and excluded.topic_life <> '' and position.topic_life <> '' then 0
+                    else position.next_offset end
                 """,
-                (self._consumer, partition.topic, partition.number, offset, effect.before[partition]),
+                {
+                    "consumer": self._consumer,
+                    "topic": partition.topic,
+                    "number": partition.number,
+                    "before": effect.before[partition],
+                    "after": offset,
+                    "life": self._lives.get(partition, ""),
+                },
             )
             if cursor.rowcount != 1:
                 raise Rewound(f"the store does not stand at {partition.topic}-{partition.number}-{effect.before[partition]}")

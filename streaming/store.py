@@ -57,7 +57,7 @@ def row(message: Message, record: Record, now_ms: int) -> Row:
 def store(rows: int, fill_ms: int) -> Effects:
     """Read from where the store itself says it stands; save; the log's own committed offsets play no part."""
     assignment: Assignment = yield Open(TOPICS)
-    at: dict[Partition, int] = dict((yield Positions(tuple(assignment))))
+    at: dict[Partition, int] = dict((yield Positions({partition: position.life for partition, position in assignment.items()})))
     yield Seek(at)
     while True:
         batch: Batch = yield Read(rows, fill_ms=fill_ms)

@@ -7,6 +7,8 @@ create table if not exists position (
     consumer text not null, kafka_topic text not null, kafka_partition int not null, next_offset bigint not null,
     primary key (consumer, kafka_topic, kafka_partition)
 );
+-- a topic that was deleted and made again counts from 0: an offset of its former life means nothing
+alter table position add column if not exists topic_life text not null default '';
 
 create table if not exists frame (
     id text primary key, device text not null, place_id text not null, event_ms bigint not null, arrived_ms bigint not null,

@@ -22,7 +22,7 @@ class SimulatedStore:
 
     def positions(self, effect: Positions) -> dict[Partition, int]:
         self._away()
-        return {partition: self.at.get(partition, 0) for partition in effect.partitions}
+        return {partition: self.at.get(partition, 0) for partition in effect.lives}
 
     def save(self, effect: Save) -> int:
         self._away()

@@ -246,7 +246,7 @@ def test_output_position_and_note_are_there_together(world: World) -> None:
 
     again = opened(world.restart("copier"), world.source)
     (partition,) = {Partition(record.topic, record.partition) for record in records}
-    assert again[partition] == Position(records[-1].offset + 1, '{"oldest":7}')
+    assert again[partition] == Position(records[-1].offset + 1, '{"oldest":7}', again[partition].life)
     reader = world.restart("reader")
     opened(reader, world.target)
     assert values(drained(reader, 2)) == ["out-1", "out-2"]

@@ -108,7 +108,7 @@ class Log:
                 scores = [Scored(SCORES[(n * 7 + len(row)) % len(SCORES)], 0.5) for n, row in enumerate(effect.rows)]
                 return Scores("v1", "f1", scores)
             case Positions():
-                return dict.fromkeys(effect.partitions, 0)
+                return dict.fromkeys(effect.lives, 0)
             case Save():
                 self.rows += sum(map(len, effect.rows.values()))
                 self.counts.update(read=effect.read, used=effect.read)

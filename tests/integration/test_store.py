@@ -43,10 +43,10 @@ def rows(dsn: str, query: str) -> list[tuple]:
 
 def test_an_id_is_stored_once_and_the_position_moves_with_it(dsn: str) -> None:
     with PostgresStore(dsn) as store:
-        assert store.positions(Positions((FRAMES,))) == {FRAMES: 0}
+        assert store.positions(Positions({FRAMES: ""})) == {FRAMES: 0}
         assert save(store, [frame(1), frame(2), frame(1)], 0) == 2
         assert save(store, [frame(2), frame(3)], 3) == 1
-        assert store.positions(Positions((FRAMES,))) == {FRAMES: 5}
+        assert store.positions(Positions({FRAMES: ""})) == {FRAMES: 5}
     assert rows(dsn, "select id, address from frame order by id") == [
         ("d@1000#00000001", "stream-frame-0-0"),
         ("d@1000#00000002", "stream-frame-0-1"),
@@ -94,4 +94,4 @@ def test_a_server_that_was_killed_is_waited_for_and_written_to_again(dsn: str, p
                 break
             except Transient:
                 assert not deadline.passed()
-        assert store.positions(Positions((FRAMES,))) == {FRAMES: 2}
+        assert store.positions(Positions({FRAMES: ""})) == {FRAMES: 2}

@@ -1,0 +1,86 @@
+"""Which life of a topic a position belongs to.
+
+A topic that is deleted and made again counts its offsets from 0: a position of its former life means nothing in it. Kafka gives each life
+an id (KIP-516). It is committed beside every position, so that one of another life is known by whoever reads it, also once the new topic
+has grown beyond the old offset; and while reading it is asked for now and then, since a client that has seen a higher leader epoch takes
+the new topic's for old news (KIP-320) and would wait at the old offset for ever.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from mliot.clock import Clock, Deadline
+from mliot.errors import Transient
+from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
+from streaming.ports import Position
+
+ASKED_EVERY_S = 3.0
+_MARK = "@"
+
+
+def marked(position: Position) -> str:
+    """The text to commit beside ``position``'s offset: its life, then its note."""
+    return f"{_MARK}{position.life} {position.note}" if position.life else position.note
+
+
+def position_of(offset: int, text: str, life: str) -> Position:
+    """The position that was committed with ``text``, or the beginning where that was in another life than ``life``.
+
+    A text without a life (of an earlier version, or of a Kafka that tells none) is taken for one of this life.
+    """
+    if text.startswith(_MARK):
+        then, _, text = text.removeprefix(_MARK).partition(" ")
+        if life and then != life:
+            return Position(0, "", life)
+    return Position(offset, text, life)
+
+
+class TopicLives:
+    """The lives of the topics that are read, as they were at :meth:`settle`, and whether one is over."""
+
+    def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._admin: AdminClient | None = None
+        self._known: dict[str, str] = {}
+        self._asked: dict[str, Future[Any]] = {}
+        self._next = Deadline.after(clock, ASKED_EVERY_S)
+
+    def settle(self, topics: tuple[str, ...]) -> Mapping[str, str]:
+        """Life by topic, from now on the ones to compare with. Raises :class:`Transient` where Kafka is away or a topic is."""
+        known = {}
+        for topic, future in self._ask(topics).items():
+            try:
+                known[topic] = _life(future)
+            except KafkaException as error:
+                raise Transient(f"Kafka at {self._settings.bootstrap}: {topic}: {error.args[0].str()}") from error
+        self._known, self._asked = known, {}
+        return self._known
+
+    def over(self) -> str:
+        """A topic that is another one now, else ''. Never waits: the answer to one call's question is read by a later call."""
+        if not self._asked and self._next.passed():
+            self._next = Deadline.after(self._clock, ASKED_EVERY_S)
+            self._asked = self._ask(tuple(self._known))
+        if not all(future.done() for future in self._asked.values()):
+            return ""
+        asked, self._asked = self._asked, {}
+        for topic, future in asked.items():
+            if isinstance(future.exception(), KafkaException):
+                continue  # Kafka is away, or the topic is: neither says that there is another one
+            if _life(future) != self._known[topic]:
+                return topic
+        return ""
+
+    def _ask(self, topics: tuple[str, ...]) -> dict[str, Future[Any]]:
+        if self._admin is None:
+            self._admin = AdminClient(self._settings.client())
+        return self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=LONGEST_CALL_S) if topics else {}
+
+
+def _life(future: Future[Any]) -> str:
+    return str(future.result().topic_id or "")
