@@ -1,7 +1,7 @@
 """The log port on a real Kafka: a member of a consumer group that reads, and hands what it writes to transactions."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +40,6 @@ class KafkaLog:
         self._transactions = Transactions(lambda: KafkaProducer(settings, self._clock, self._error))
         self._delivery = Delivery(settings, self._clock, self._error)
         self._topic_lives = TopicLives(settings, self._clock)
-        self._lives: Mapping[str, str] = {}
 
     def __enter__(self) -> "KafkaLog":
         return self
@@ -67,7 +66,7 @@ class KafkaLog:
             raise Transient(self._away("no partitions are assigned yet"))
         self._moved = ""
         self._membership = consumer.consumer_group_metadata()
-        self._lives = self._topic_lives.settle(effect.topics)
+        lives = self._topic_lives.settle(effect.topics)
         try:
             committed = consumer.committed(list(self._assigned), timeout=LONGEST_CALL_S)
         except KafkaException as error:  # also while offsets of an unfinished transaction are pending
@@ -76,9 +75,7 @@ class KafkaLog:
             if part.error is not None:
                 raise Transient(self._away(f"committed offset of {part.topic}-{part.partition}: {part.error.str()}"))
         return {
-            Partition(p.topic, p.partition): position_of(
-                max(p.offset, 0), (p.metadata or "") if p.offset >= 0 else "", self._lives[p.topic]
-            )
+            Partition(p.topic, p.partition): position_of(max(p.offset, 0), (p.metadata or "") if p.offset >= 0 else "", lives[p.topic])
             for p in committed
         }
 
@@ -264,7 +261,7 @@ class KafkaLog:
     def commit(self, effect: Commit) -> None:
         """One transaction: all of it, or :class:`Rewound`. As the member that was assigned what was read, whatever the group did since."""
         self._joined()
-        positions = {partition: at._replace(life=self._lives[partition.topic]) for partition, at in effect.positions.items()}
+        positions = {partition: at._replace(life=self._topic_lives.known[partition.topic]) for partition, at in effect.positions.items()}
         self._transactions.commit(replace(effect, positions=positions), self._membership)
 
     def deliver(self, effect: Deliver) -> None:

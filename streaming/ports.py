@@ -34,6 +34,10 @@ class Position(NamedTuple):
     note: str = ""
     life: str = ""
 
+    def counted_in(self, life: str) -> "Position":
+        """The same place in ``life``, or the beginning where this one is of another. A life that is not told ('') is no other."""
+        return Position(0, "", life) if self.life and life and self.life != life else self._replace(life=life)
+
 
 class Record(NamedTuple):
     """One record of the log; its address is its identity there."""

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from mliot.errors import Transient
-from streaming.ports import Partition, Positions, Rewound, Save
+from streaming.ports import Partition, Position, Positions, Rewound, Save
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -39,15 +39,11 @@ class PostgresStore:
                 cursor.execute(
                     "select kafka_topic, kafka_partition, next_offset, topic_life from position where consumer = %s", (self._consumer,)
                 )
-                found = {Partition(topic, number): (offset, life) for topic, number, offset, life in cursor}
+                found = {Partition(topic, number): Position(offset, "", life) for topic, number, offset, life in cursor}
         except psycopg.OperationalError as error:
             raise self._lost(error) from error
         self._lives = effect.lives
-        return {
-            partition: offset if life == then or not (life and then) else 0
-            for partition, life in effect.lives.items()
-            for offset, then in [found.get(partition, (0, life))]
-        }
+        return {partition: found.get(partition, Position(0)).counted_in(life).offset for partition, life in effect.lives.items()}
 
     def save(self, effect: Save) -> int:
         try:

@@ -28,25 +28,21 @@ def marked(position: Position) -> str:
 
 
 def position_of(offset: int, text: str, life: str) -> Position:
-    """The position that was committed with ``text``, or the beginning where that was in another life than ``life``.
-
-    A text without a life (of an earlier version, or of a Kafka that tells none) is taken for one of this life.
-    """
-    if text.startswith(_MARK):
-        then, _, text = text.removeprefix(_MARK).partition(" ")
-        if life and then != life:
-            return Position(0, "", life)
-    return Position(offset, text, life)
+    """The position that was committed with ``text``, as it counts in ``life``; a text of an earlier version tells no life."""
+    if not text.startswith(_MARK):
+        return Position(offset, text, life)
+    then, _, note = text.removeprefix(_MARK).partition(" ")
+    return Position(offset, note, then).counted_in(life)
 
 
 class TopicLives:
-    """The lives of the topics that are read, as they were at :meth:`settle`, and whether one is over."""
+    """The lives of the topics that are read, as they were at :meth:`settle` (``known``), and whether one is over."""
 
     def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._admin: AdminClient | None = None
-        self._known: dict[str, str] = {}
+        self.known: Mapping[str, str] = {}
         self._asked: dict[str, Future[Any]] = {}
         self._next = Deadline.after(clock, ASKED_EVERY_S)
 
@@ -58,21 +54,21 @@ class TopicLives:
                 known[topic] = _life(future)
             except KafkaException as error:
                 raise Transient(f"Kafka at {self._settings.bootstrap}: {topic}: {error.args[0].str()}") from error
-        self._known, self._asked = known, {}
-        return self._known
+        self.known, self._asked = known, {}
+        return known
 
     def over(self) -> str:
         """A topic that is another one now, else ''. Never waits: the answer to one call's question is read by a later call."""
         if not self._asked and self._next.passed():
             self._next = Deadline.after(self._clock, ASKED_EVERY_S)
-            self._asked = self._ask(tuple(self._known))
+            self._asked = self._ask(tuple(self.known))
         if not all(future.done() for future in self._asked.values()):
             return ""
         asked, self._asked = self._asked, {}
         for topic, future in asked.items():
             if isinstance(future.exception(), KafkaException):
                 continue  # Kafka is away, or the topic is: neither says that there is another one
-            if _life(future) != self._known[topic]:
+            if _life(future) != self.known[topic]:
                 return topic
         return ""
 
