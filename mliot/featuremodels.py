@@ -8,7 +8,8 @@ over history runs here:
 2. ``STG_FRAMES`` holds the frames of open windows; ``FRAMES`` is a view over it that drops duplicates;
 3. once windows close, ``insert into <window.relation> select * from (<window.sql>) where end_ms <= ...``;
 4. ``select * from (<feature.sql>) where start_ms >= ...`` yields the feature rows of the newly closed windows; rows of its source
-   must be kept for ``feature.lookback_ms`` before the oldest start that is still to come, no longer;
+   must be kept for ``feature.lookback_ms`` before the oldest start that is still to come, no longer. Where ``<window.closing>`` is made a
+   table that holds the newly closed windows alone, lookbacks are computed for them only;
 5. delete what no open window and no lookback needs.
 
 A feature row depends on the rows of its source within ``lookback_ms`` and on nothing else, so batch and stream give the same bits.
@@ -69,6 +70,11 @@ class CompiledModel:
 class WindowModel(CompiledModel):
     """Aggregates over closed windows; reads ``frames``."""
 
+    @property
+    def closing(self) -> str:
+        """The quoted relation of the windows whose feature rows are asked for (``closing`` in ``dbt/macros/windows.sql``)."""
+        return f'{self.relation.removesuffix(chr(34))}_closing"'
+
 
 class FeatureModel(CompiledModel):
     """What models see; reads ``frames`` or a window model of the same grain."""
@@ -125,7 +131,7 @@ def read_feature_models(nodes: Mapping[str, Any]) -> FeatureModels:
         _create_staging(con, _sql(compiled, "stg_frames"), _sql(compiled, "frames"))
         windows = tuple(WindowModel(**_fields(con, compiled, name, WINDOW_COLUMNS)) for name in _of_kind(compiled, "window"))
         for window in windows:
-            con.execute(f"create table {window.relation} as from ({window.sql}) limit 0")
+            _create_window(con, window)
         features = tuple(FeatureModel(**_fields(con, compiled, name, FEATURE_COLUMNS)) for name in _of_kind(compiled, "feature"))
     return FeatureModels(_sql(compiled, "stg_frames"), _sql(compiled, "frames"), windows, features)
 
@@ -136,11 +142,17 @@ def create_stream_schema(
     """Attaches an empty ``warehouse`` in memory to ``con``: ``RAW_FRAME``, ``STG_FRAMES`` and windows as tables, ``FRAMES`` as a view.
 
     With ``table="frames"`` it is the other way round, as in the warehouse: ``STG_FRAMES`` is a view over ``RAW_FRAME``, and ``FRAMES`` a
-    table to be filled with the rows of ``frames_sql``; so duplicates are looked for once, however often ``FRAMES`` is read.
+    table to be filled with the rows of ``frames_sql``; so duplicates are looked for once, however often ``FRAMES`` is read. Then each
+    window's ``closing`` is a table too, to be filled; else it is a view of all its windows, as in the warehouse.
     """
     _create_staging(con, models.staging_sql, models.frames_sql, table)
     for window in models.windows:
-        con.execute(f"create table {window.relation} as from ({window.sql}) limit 0")
+        _create_window(con, window, "table" if table == "frames" else "view")
+
+
+def _create_window(con: duckdb.DuckDBPyConnection, window: WindowModel, closing: Literal["table", "view"] = "view") -> None:
+    con.execute(f"create table {window.relation} as from ({window.sql}) limit 0")
+    con.execute(f"create {closing} {window.closing} as from {window.relation}")
 
 
 def _create_staging(con: duckdb.DuckDBPyConnection, staging_sql: str, frames_sql: str, table: str = "stg_frames") -> None:

@@ -30,8 +30,8 @@ from streaming.plans import Plans
 from streaming.ports import Record
 from streaming.watermark import Mover
 
-SMALL = ("emitted", "unwanted", "closing")
-"""Tables of what a plan must know: how far windows were emitted and are to be, which frames to drop, which windows are being closed."""
+SMALL = ("emitted", "unwanted")
+"""Tables of what a plan must know: how far windows were emitted and are to be, which frames to drop."""
 VACUUM_ROWS = 20_000
 """Once so many rows were deleted, their space is taken back."""
 
@@ -73,10 +73,9 @@ class OpenWindows:
         self._con.execute(f"create table open as from {FRAMES}")
         self._con.execute("create table emitted (kafka_partition integer, ms bigint, until_ms bigint)")
         self._con.execute("create table unwanted (kafka_partition integer, kafka_offset bigint)")
-        self._con.execute("create table closing (window_id varchar)")
         self._plans = Plans(self._con)
         self._prepare()
-        written = (RAW_FRAME, "emitted", "unwanted", "closing", *(model.relation for model in models.windows))
+        written = (RAW_FRAME, *SMALL, *(model.relation for model in models.windows))
         self._appenders = {relation: self._con.appender(relation) for relation in written}
         self._dead: Counter[str] = Counter()
 
@@ -152,13 +151,11 @@ class OpenWindows:
                 staged_ms, staged = model.window_ms, self._plans.count(f"stage {model.window_ms}")
             if not staged:
                 continue
-            rows = self._plans.rows(f"close {model.name}")
-            closed.windows += [_window(row, by) for row in rows]
-            self._append("closing", [(row["window_id"],) for row in rows])
+            closed.windows += [_window(row, by) for row in self._plans.rows(f"close {model.name}")]
             for feature in self._models.features:
                 if feature.source == model.name:
                     closed.features += self._features(feature, now_ms)
-            self._plans.run("clear closing")
+            self._plans.run(f"closed {model.name}")
         self._emitted = {partition: max(ms, watermark_ms) for partition, ms in self._emitted.items()}
         self._plans.run("emitted")
         for model in ended:
@@ -181,7 +178,7 @@ class OpenWindows:
         """Plans all that :meth:`start`, :meth:`add` and :meth:`close` run."""
         models, prepare = self._models, self._plans.prepare
         arrived = ", ".join(Arrived._fields)
-        windows = [model.relation for model in models.windows]
+        windows = [relation for model in models.windows for relation in (model.relation, model.closing)]
         prepare("clear everything", *(f"delete from {name}" for name in (RAW_FRAME, FRAMES, *windows, "open", *SMALL)))
         prepare("take in", f"insert into {FRAMES} {models.frames_sql} returning {arrived}")
         prepare("parsed", f"select {arrived} from {STG_FRAMES}")
@@ -201,13 +198,20 @@ class OpenWindows:
             stage = f"insert into {FRAMES} select open.* from open join emitted using (kafka_partition) where {due}"
             prepare(f"stage {window_ms}", f"delete from {FRAMES}", stage)
         for window in models.windows:
-            prepare(f"close {window.name}", f"insert into {window.relation} {window.sql} returning *")
+            prepare(
+                f"close {window.name}",
+                f"insert into {window.closing} {window.sql}",
+                f"insert into {window.relation} from {window.closing}",
+                f"from {window.closing}",
+            )
+            prepare(f"closed {window.name}", f"delete from {window.closing}")
             kept_ms = window.window_ms + max((each.lookback_ms for each in models.features if each.source == window.name), default=0)
             prepare(f"forget {window.name}", f"delete from {window.relation} where start_ms < (select min(ms) from emitted) - {kept_ms}")
-        for feature in models.features:
-            closing = "where feature_id in (select window_id from closing)" if feature.window_ms else ""
-            prepare(feature.name, f"from ({feature.sql}) {closing}")
-        prepare("clear closing", "delete from closing")
+            for feature in models.features:
+                if feature.source == window.name:
+                    prepare(feature.name, f"from ({feature.sql}) where feature_id in (select window_id from {window.closing})")
+        for feature in self._by_frame:
+            prepare(feature.name, feature.sql)
         prepare("emitted", f"delete from {FRAMES}", "update emitted set ms = until_ms")
         over = f"{_end('event_ms', self._longest)} <= ms"
         prepare(
@@ -238,7 +242,7 @@ class OpenWindows:
 
 def values_of(row: Mapping[str, Any], fixed: Collection[str]) -> dict[str, float]:
     """The finite numbers among the row's columns, without the ``fixed`` ones."""
-    return {name: float(v) for name, v in row.items() if name not in fixed and v is not None and isfinite(v)}
+    return {name: float(v) for name, v in row.items() if v is not None and name not in fixed and isfinite(v)}
 
 
 def _feature(row: dict[str, Any], version: str, now_ms: int) -> Feature:

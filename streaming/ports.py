@@ -78,7 +78,8 @@ class Batch(NamedTuple):
 
     def positions(self) -> dict[Partition, Position]:
         """Where reading goes on after this batch, for the partitions it holds records of."""
-        return {Partition(r.topic, r.partition): Position(r.offset + 1) for r in self.records}
+        last = {(record.topic, record.partition): record.offset for record in self.records}
+        return {Partition(*partition): Position(offset + 1) for partition, offset in last.items()}
 
     def still_behind(self, behind: Mapping[Partition, int], at: Mapping[Partition, int]) -> dict[Partition, int]:
         """Those of ``behind`` of which this batch reaches neither the offset in ``at`` nor the end: what was read before a restart is still

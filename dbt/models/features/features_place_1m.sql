@@ -6,7 +6,7 @@ with lookback as (
         {{ slope_per_hour('temperature_avg') }} as temperature_slope,
         {{ slope_per_hour('humidity_avg') }} as humidity_slope,
         {{ change('pressure_avg') }} as pressure_delta
-    from {{ with_lookback(ref('windows_place_1m'), 60, 900) }}
+    from {{ with_lookback('windows_place_1m', 60, 900) }}
     group by this.window_id
 )
 
@@ -19,5 +19,5 @@ select
     lookback.temperature_slope,
     lookback.humidity_slope,
     lookback.pressure_delta
-from {{ ref('windows_place_1m') }} as windows
+from {{ closing('windows_place_1m') }} as windows
 inner join lookback on lookback.window_id = windows.window_id

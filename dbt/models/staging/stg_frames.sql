@@ -28,7 +28,7 @@ select
     kafka_offset,
     kafka_topic || '-' || kafka_partition || '-' || kafka_offset as address
     {%- for name in var('measurements') %},
-    frame.payload."{{ name }}" as "{{ name }}"
+    frame.payload."{{ name }}" + 0 as "{{ name }}"
     {%- endfor %}
 from parsed
 where regexp_full_match(frame.frame_id, '[A-Za-z0-9_.:\-]{1,64}@[0-9]{1,15}#[0-9a-f]{1,8}')

@@ -60,8 +60,11 @@ def store(settings: Settings, models: FeatureModels, frames: list[Logged], serve
         con.execute("create schema if not exists staging; create schema if not exists features")
         con.execute(f"create view staging.stg_frames as {models.staging_sql}")
         con.execute(f"create table staging.frames as {models.frames_sql}")
-        for model in (*models.windows, *models.features):
-            con.execute(f'create table features."{model.name}" as {model.sql}')
+        for window in models.windows:
+            con.execute(f"create table {window.relation} as {window.sql}")
+            con.execute(f"create view {window.closing} as from {window.relation}")
+        for feature in models.features:
+            con.execute(f"create table {feature.relation} as {feature.sql}")
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[object, ...]]) -> None:
