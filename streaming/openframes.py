@@ -50,10 +50,14 @@ class OpenFrames:
         self._oldest.clear()
 
     def judge(self, frames: Iterable[Arrived], emitted_ms: Mapping[int, int]) -> Judged:
-        """Takes in the frames that are new and not late. A late one is forgotten, so that it is late again when it comes again."""
+        """Takes in the frames of a batch, in the order of the log, that are new and not late.
+
+        A late one is forgotten with its batch, so that it is late again when it comes again.
+        """
         judged = Judged()
+        late: set[str] = set()
         for partition, offset, event_ms, frame_id in frames:
-            if frame_id in self._ids:
+            if frame_id in self._ids or frame_id in late:
                 judged.unwanted.append((partition, offset))
                 continue
             judged.fresh += 1
@@ -61,6 +65,7 @@ class OpenFrames:
             emitted = emitted_ms[partition]
             if end <= emitted:
                 judged.late += 1
+                late.add(frame_id)
                 judged.unwanted.append((partition, offset))
                 continue
             judged.late_for_shortest += _end(event_ms, self._shortest) <= emitted

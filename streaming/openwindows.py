@@ -113,15 +113,14 @@ class OpenWindows:
         """Adds the frames in ``records``. ``past`` ones were read before a restart: they fill open windows and yield nothing."""
         added = Added()
         self._append(RAW_FRAME, [_raw_row(record) for record in records])
-        distinct = list(map(Arrived._make, self._plans.run("take in")))
-        parsed = distinct if len(distinct) == len(records) else list(map(Arrived._make, self._plans.run("parsed")))
+        parsed = sorted(map(Arrived._make, self._plans.run("take in")))
         if len(parsed) < len(records):
             read = {(frame.kafka_partition, frame.kafka_offset) for frame in parsed}
             added.unreadable = [record for record in records if (record.partition, record.offset) not in read]
         for frame in parsed:
             latest = added.latest_event_ms.get(frame.kafka_partition, frame.event_ms)
             added.latest_event_ms[frame.kafka_partition] = max(latest, frame.event_ms)
-        judged = self._frames.judge(distinct, self._emitted)
+        judged = self._frames.judge(parsed, self._emitted)
         if judged.used:
             if judged.unwanted:
                 self._append("unwanted", judged.unwanted)
@@ -180,8 +179,7 @@ class OpenWindows:
         arrived = ", ".join(Arrived._fields)
         windows = [relation for model in models.windows for relation in (model.relation, model.closing)]
         prepare("clear everything", *(f"delete from {name}" for name in (RAW_FRAME, FRAMES, *windows, "open", *SMALL)))
-        prepare("take in", f"insert into {FRAMES} {models.frames_sql} returning {arrived}")
-        prepare("parsed", f"select {arrived} from {STG_FRAMES}")
+        prepare("take in", f"insert into {FRAMES} from {STG_FRAMES} returning {arrived}")
         prepare(
             "drop unwanted",
             f"""

@@ -26,7 +26,9 @@ class SimulatedKafka:
         self.transactions = Coordinator(self.clock.now_ms, self.log, self.group)
 
     def log(self, partition: Partition) -> PartitionLog:
-        return self.logs.setdefault(partition, PartitionLog())
+        if partition not in self.logs:
+            self.logs[partition] = PartitionLog()
+        return self.logs[partition]
 
     def group(self, name: str) -> Group:
         if name not in self.groups:

@@ -63,12 +63,12 @@ class PartitionLog:
     def read(self, first: int, most: int) -> tuple[list[Record], int]:
         """Up to ``most`` committed records from offset ``first`` on, and where to go on from: markers and aborted records are skipped."""
         records: list[Record] = []
-        at = first
-        while at < self.stable and len(records) < most:
+        at, stable = first, self.stable
+        while at < stable and len(records) < most:
             record, transaction = self.entries[at]
             at += 1
             if record is not None and (transaction is None or transaction.fate == "committed"):
                 records.append(record)
-        while at < self.stable and self.entries[at].record is None:  # a marker is no reason to read again
+        while at < stable and self.entries[at].record is None:  # a marker is no reason to read again
             at += 1
         return records, at
