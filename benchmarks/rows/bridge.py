@@ -9,8 +9,9 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks import log, mqtt
+from benchmarks.instances import instance
 from benchmarks.row import Row, Side
-from benchmarks.servers import Health, free_metrics_port, held, own_settings, running, started, until
+from benchmarks.servers import Health, held, own_settings, running, started, until
 from mliot.messages import Frame, decode
 from mliot.settings import Settings
 from mliot.stack.standalone import StandaloneServer
@@ -59,7 +60,7 @@ class _Hop:
     def bridges(self, bridges: int, *, shared: bool = False) -> float:
         """Of so many bridges, from the moment when the broker lets them in until Kafka has acknowledged the last frame."""
         share = f"bench-{next(self._number)}" if shared else ""
-        each = [self._bridge(number, share) for number in range(bridges)]
+        each = [instance(self._settings, number, share=share) for number in range(bridges)]
         log.empty(self._settings)
         with ExitStack() as stack:
             for settings in each:
@@ -102,14 +103,3 @@ class _Hop:
             if not done.wait(mqtt.PATIENCE_S):
                 raise TimeoutError(f"the bare client got {next(received) - 1} of {MESSAGES} messages")
             return MESSAGES / (time.perf_counter() - began)
-
-    def _bridge(self, number: int, share: str) -> Settings:
-        """Of one of several: each has a folder of its own, since a part that starts ends what an earlier life of it left in its folder."""
-        return self._settings.model_copy(
-            update={
-                "home": self._settings.home / f"bridge-{number}",
-                "instance": str(number),
-                "mqtt_share": share,
-                "metrics_port": free_metrics_port(),
-            }
-        )

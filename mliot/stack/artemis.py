@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 from mliot.fields import LARGEST_ORIGINAL
 from mliot.settings import HOST, Settings
 from mliot.stack import java
+from mliot.stack.ports import Listener
 
 LARGEST_PACKET = LARGEST_ORIGINAL
 """Bytes of an MQTT packet that the broker takes: what the bridge refuses must fit a dead letter whole. A larger one ends its sender's
@@ -40,9 +41,9 @@ BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
       <any-words>#</any-words>
       <single-word>+</single-word>
     </wildcard-addresses>
-    <acceptors>
+{cluster}    <acceptors>
       <acceptor name="mqtt">tcp://{host}:{port}?protocols=MQTT;maximumPacketSize={largest};tcpSendBufferSize=1048576;tcpReceiveBufferSize=1048576</acceptor>
-    </acceptors>
+{listener}    </acceptors>
     <addresses>
       <address name="mliot-dead-letters"><anycast><queue name="mliot-dead-letters"/></anycast></address>
       <address name="mliot-expired"><anycast><queue name="mliot-expired"/></anycast></address>
@@ -66,14 +67,62 @@ BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
 </configuration>
 """
 
+CLUSTER_XML = """\
+    <!-- looked at only where security is on; without one of its own the broker warns -->
+    <cluster-user>mliot</cluster-user>
+    <cluster-password>mliot</cluster-password>
+    <connectors>
+      <connector name="self">tcp://{host}:{port}</connector>
+{connectors}
+    </connectors>
+    <cluster-connections>
+      <cluster-connection name="mliot">
+        <connector-ref>self</connector-ref>
+        <retry-interval>500</retry-interval>
+        <use-duplicate-detection>true</use-duplicate-detection>
+        <message-load-balancing>ON_DEMAND</message-load-balancing>
+        <max-hops>1</max-hops>
+        <static-connectors>
+{references}
+        </static-connectors>
+      </cluster-connection>
+    </cluster-connections>
+"""
+"""A message goes to the broker whose subscribers have room; a shared subscription has one queue a broker, between which messages move."""
+CLUSTER_LISTENER_XML = """\
+      <acceptor name="cluster">tcp://{host}:{port}?protocols=CORE</acceptor>
+"""
+
 
 def folder(settings: Settings) -> Path:
     return settings.home.absolute() / "artemis"
 
 
 def broker_xml(settings: Settings) -> str:
-    """The text of ``broker.xml``: persistent, paging instead of blocking, one MQTT listener on loopback."""
-    return BROKER_XML.format(data=escape(str(folder(settings) / "data")), host=HOST, port=settings.mqtt_port, largest=LARGEST_PACKET)
+    """The text of ``broker.xml``: persistent, paging instead of blocking, one MQTT listener on loopback, one more in a cluster."""
+    return BROKER_XML.format(
+        data=escape(str(folder(settings) / "data")),
+        host=HOST,
+        port=settings.mqtt_port,
+        largest=LARGEST_PACKET,
+        cluster=_cluster_xml(settings) if settings.mqtt_cluster_port else "",
+        listener=CLUSTER_LISTENER_XML.format(host=HOST, port=settings.mqtt_cluster_port) if settings.mqtt_cluster_port else "",
+    )
+
+
+def _cluster_xml(settings: Settings) -> str:
+    others = [address.strip() for address in settings.mqtt_cluster.split(",") if address.strip()]
+    return CLUSTER_XML.format(
+        host=HOST,
+        port=settings.mqtt_cluster_port,
+        connectors="\n".join(f'      <connector name="other-{n}">tcp://{escape(at)}</connector>' for n, at in enumerate(others)),
+        references="\n".join(f"          <connector-ref>other-{n}</connector-ref>" for n, _ in enumerate(others)),
+    )
+
+
+def listeners(settings: Settings) -> tuple[Listener, ...]:
+    cluster = (Listener(settings.mqtt_cluster_port, "mqtt_cluster_port"),) if settings.mqtt_cluster_port else ()
+    return (Listener(settings.mqtt_port, "mqtt_port"), *cluster)
 
 
 def command(settings: Settings) -> tuple[str, ...]:

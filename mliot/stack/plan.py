@@ -89,7 +89,7 @@ def _servers(settings: Settings) -> tuple[Part, ...]:
             health.mqtt,
             external=bool(own.mqtt_url),
             jars="artemis",
-            listeners=(Listener(settings.mqtt_port, "mqtt_port"),),
+            listeners=artemis.listeners(settings),
             start_s=SERVER_S,
             environment=artemis.environment,
             prepare=artemis.prepare,

@@ -68,6 +68,17 @@ def test_broker_keeps_messages_pages_and_takes_mqtt_wildcards(home: str) -> None
     assert setting.findtext(f"{CORE}max-delivery-attempts") == "-1"
 
 
+def test_a_broker_of_a_cluster_knows_the_others_and_listens_to_them_on_loopback() -> None:
+    made = settings(mqtt_port=1883, mqtt_cluster_port=1884, mqtt_cluster="127.0.0.1:1885, broker-3:1884")
+    core = ElementTree.fromstring(artemis.broker_xml(made))[0]
+    connectors = {connector.get("name"): connector.text for connector in core.find(f"{CORE}connectors")}
+    assert connectors == {"self": "tcp://127.0.0.1:1884", "other-0": "tcp://127.0.0.1:1885", "other-1": "tcp://broker-3:1884"}
+    connection = core.find(f"{CORE}cluster-connections/{CORE}cluster-connection")
+    assert [other.text for other in connection.find(f"{CORE}static-connectors")] == ["other-0", "other-1"]
+    assert [acceptor.text.split("?")[0] for acceptor in core.find(f"{CORE}acceptors")] == ["tcp://127.0.0.1:1883", "tcp://127.0.0.1:1884"]
+    assert [listener.setting for listener in artemis.listeners(made)] == ["mqtt_port", "mqtt_cluster_port"]
+
+
 def test_postgres_listens_on_loopback_only_and_needs_no_socket_file() -> None:
     lines = postgres.configuration(settings(postgres_port=5433)).splitlines()
     assert {"listen_addresses = '127.0.0.1'", "port = 5433", "unix_socket_directories = ''"} <= set(lines)
