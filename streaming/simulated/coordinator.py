@@ -81,6 +81,11 @@ class Coordinator:
         under_way = [producer.current for producer in self.producers.values() if producer.current is not None]
         return any((group, partition) in transaction.offsets for transaction in (*under_way, *self._unmarked))
 
+    @property
+    def settled(self) -> bool:
+        """True where every transaction that has ended has its markers."""
+        return not self._unmarked
+
     def mark(self) -> None:
         """Writes the markers of the transactions that have ended: only now readers see them, and their positions are committed."""
         for transaction in self._unmarked:

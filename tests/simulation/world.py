@@ -105,6 +105,7 @@ class World:
         self._born = 0
         self._restarts: list[tuple[int, str, str]] = [(START_MS, service, "0") for service in SERVICES]
         self._calm = False
+        self._written = 0
 
     def run(self) -> None:
         """The plan, then calm, a fresh frame of each device, and time enough for every window to close."""
@@ -331,7 +332,12 @@ class World:
                 process.wake_ms = self.clock.ms
 
     def _quiet(self) -> bool:
-        """True where everybody reads in vain, and nothing waits anywhere."""
+        """True where everybody has read in vain since the last record or marker was written, and nothing waits anywhere."""
+        written = sum(log.end for log in self.kafka.logs.values())
+        if written != self._written or not self.kafka.transactions.settled:
+            self._written = written
+            for process in self.processes:
+                process.idle = 0
         return (
             not (self._restarts or self._messages or self.broker.unacknowledged or self.fans.answers or self.kafka.under_way)
             and self.fans.seen == len(self.broker.published)
