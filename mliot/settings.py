@@ -57,7 +57,7 @@ class Settings(BaseSettings):
 
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Partitions of each Kafka topic that MLIoT creates.")
     batch_rows: Annotated[int, Field(ge=1, le=100_000)] = Field(5000, description="Most records in one batch of a service.")
-    commit_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(50, description="Longest wait for a batch to fill, in milliseconds.")
+    commit_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(10, description="Longest wait for a batch to fill, in milliseconds.")
     grace_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         5, description="How long after its end a window waits for frames that come late, in seconds."
     )

@@ -18,7 +18,8 @@ from tests.simulation.surroundings import Databases
 from tests.simulation.twin import MEASUREMENTS
 from tests.simulation.world import Switches, World
 
-CHUNK = 5
+CHUNK, CHUNKS_A_PROCESS = 5, 60
+"""A process is let go after some hundred seeds, and with it the memory that its databases do not give back."""
 ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=20000"}
 """Several databases in one process, filled and emptied thousands of times, leave glibc with lists of free memory that it walks through ever
 longer: without a larger cache a seed takes twice as long after some thousand others."""
@@ -52,7 +53,7 @@ def run_many(
     context = multiprocessing.get_context("spawn")
     work = ((seed, manifest, switches) for seed in seeds)
     with patch.dict(os.environ, ALLOCATOR):  # read by a process as it starts
-        made = context.Pool(workers)
+        made = context.Pool(workers, maxtasksperchild=CHUNKS_A_PROCESS)
     with closing(made) as pool:
         yield from pool.imap_unordered(_run, work, chunksize=CHUNK)
         pool.close()
