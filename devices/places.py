@@ -71,7 +71,10 @@ class RoomPlace:
         Spans asked for must follow each other: the room has gone on.
         """
         within_ms = min(period_ms, TOGETHER_MS)
-        moments = sorted((int(uniform(self._seed, device.name, 0) * within_ms), device) for device in self._devices)
+        moments = sorted(
+            ((int(uniform(self._seed, device.name, 0) * within_ms), device) for device in self._devices),
+            key=lambda moment: moment[0],  # two may have the same
+        )
         for start in range(after_ms // period_ms * period_ms, to_ms + 1, period_ms):
             for moment, device in moments:
                 at_ms = start + moment

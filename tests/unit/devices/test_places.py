@@ -45,6 +45,11 @@ def test_every_device_speaks_once_a_period_in_time_order_and_is_understood() -> 
         assert set(Counter(frame.device for frame in frames).values()) == {120}
 
 
+def test_devices_may_speak_at_the_same_moment() -> None:
+    for place in rooms(3, seed=1, faults=Faults(1)):
+        assert set(Counter(parsed(outgoing).device for outgoing in place.frames(START_MS, START_MS + 3, 1)).values()) == {3}
+
+
 def test_the_reference_sensor_sends_what_devices_of_this_family_send() -> None:
     outgoing = hours(rooms(1, seed=1, faults=Faults(1))[0], 0.05)[0]
     body = msgspec.json.decode(outgoing.message)
