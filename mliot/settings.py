@@ -43,9 +43,9 @@ class Settings(BaseSettings):
     kafka_controller_port: Port = Field(19093, description="Port of the local Kafka's controller.")
     mqtt_port: Port = Field(11883, description="Port of the local MQTT broker.")
     mqtt_cluster_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="Port on which the local MQTT broker is spoken to by the others of its cluster; 0: it stands alone."
+        0, description="Port on which the local MQTT broker is spoken to by the others of its cluster."
     )
-    mqtt_cluster: str = Field("", description="Cluster ports of the other MQTT brokers of the cluster, host:port[,host:port].")
+    mqtt_cluster: str = Field("", description="Cluster ports of the other MQTT brokers, host:port[,host:port]; empty: it stands alone.")
     postgres_port: Port = Field(15432, description="Port of the local PostgreSQL.")
     endpoint_port: Port = Field(13000, description="Port of the prediction endpoint.")
     dagster_port: Port = Field(13070, description="Port of Dagster's web server.")

@@ -6,6 +6,7 @@ It was chosen because it keeps what it acknowledged: see ``docs/decisions``.
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from mliot.errors import SettingError
 from mliot.fields import LARGEST_ORIGINAL
 from mliot.settings import HOST, Settings
 from mliot.stack import java
@@ -105,8 +106,8 @@ def broker_xml(settings: Settings) -> str:
         host=HOST,
         port=settings.mqtt_port,
         largest=LARGEST_PACKET,
-        cluster=_cluster_xml(settings) if settings.mqtt_cluster_port else "",
-        listener=CLUSTER_LISTENER_XML.format(host=HOST, port=settings.mqtt_cluster_port) if settings.mqtt_cluster_port else "",
+        cluster=_cluster_xml(settings) if settings.mqtt_cluster else "",
+        listener=CLUSTER_LISTENER_XML.format(host=HOST, port=settings.mqtt_cluster_port) if settings.mqtt_cluster else "",
     )
 
 
@@ -121,7 +122,10 @@ def _cluster_xml(settings: Settings) -> str:
 
 
 def listeners(settings: Settings) -> tuple[Listener, ...]:
-    cluster = (Listener(settings.mqtt_cluster_port, "mqtt_cluster_port"),) if settings.mqtt_cluster_port else ()
+    """The broker's ports. Raises :class:`SettingError` where it is to be one of a cluster that cannot reach it."""
+    if settings.mqtt_cluster and not settings.mqtt_cluster_port:
+        raise SettingError("MLIOT_MQTT_CLUSTER names other brokers, which need MLIOT_MQTT_CLUSTER_PORT, a port of this one's (1 to 65535)")
+    cluster = (Listener(settings.mqtt_cluster_port, "mqtt_cluster_port"),) if settings.mqtt_cluster else ()
     return (Listener(settings.mqtt_port, "mqtt_port"), *cluster)
 
 

@@ -75,7 +75,9 @@ def test_kafka_is_the_locked_version_and_is_set_as_the_local_one(settings: Setti
 def test_broker_is_the_locked_version_and_is_set_as_the_local_one() -> None:
     version = next(jar.version for jar in locked("artemis") if jar.artifact == "artemis-server")
     assert COMPOSE["services"]["artemis"]["image"] == f"apache/activemq-artemis:{version}"
-    expected = artemis.BROKER_XML.format(data="/var/lib/artemis-instance/data", host=HOST, port=1883, largest=artemis.LARGEST_PACKET)
+    expected = artemis.BROKER_XML.format(
+        data="/var/lib/artemis-instance/data", host=HOST, port=1883, largest=artemis.LARGEST_PACKET, cluster="", listener=""
+    )
     assert (ROOT / "deploy/artemis/broker.xml").read_text("utf-8") == expected
 
 

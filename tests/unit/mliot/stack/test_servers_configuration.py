@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from mliot.errors import SettingError
 from mliot.messages import CHECKPOINT_TOPIC, TOPICS
 from mliot.settings import Settings
 from mliot.stack import artemis, dagster, kafka, postgres
@@ -77,6 +78,14 @@ def test_a_broker_of_a_cluster_knows_the_others_and_listens_to_them_on_loopback(
     assert [other.text for other in connection.find(f"{CORE}static-connectors")] == ["other-0", "other-1"]
     assert [acceptor.text.split("?")[0] for acceptor in core.find(f"{CORE}acceptors")] == ["tcp://127.0.0.1:1883", "tcp://127.0.0.1:1884"]
     assert [listener.setting for listener in artemis.listeners(made)] == ["mqtt_port", "mqtt_cluster_port"]
+
+
+def test_a_broker_without_others_stands_alone_and_one_that_they_cannot_reach_is_refused() -> None:
+    alone = settings(mqtt_port=1883, mqtt_cluster_port=1884)
+    assert "cluster-connection" not in artemis.broker_xml(alone)
+    assert [listener.port for listener in artemis.listeners(alone)] == [1883]
+    with pytest.raises(SettingError, match="MLIOT_MQTT_CLUSTER_PORT"):
+        artemis.listeners(settings(mqtt_cluster="127.0.0.1:1885"))
 
 
 def test_postgres_listens_on_loopback_only_and_needs_no_socket_file() -> None:
