@@ -142,7 +142,7 @@ def create_stream_schema(
     """Attaches an empty ``warehouse`` in memory to ``con``: ``RAW_FRAME``, ``STG_FRAMES`` and windows as tables, ``FRAMES`` as a view.
 
     With ``table="frames"`` it is the other way round, as in the warehouse: ``STG_FRAMES`` is a view over ``RAW_FRAME``, and ``FRAMES`` a
-    table to be filled with the rows of ``frames_sql``; so duplicates are looked for once, however often ``FRAMES`` is read. Then each
+    table to be filled without duplicates; so they are looked for once, however often ``FRAMES`` is read. Then each
     window's ``closing`` is a table too, to be filled; else it is a view of all its windows, as in the warehouse.
     """
     _create_staging(con, models.staging_sql, models.frames_sql, table)

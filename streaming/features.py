@@ -84,7 +84,7 @@ def features(windows: OpenWindows, sources: tuple[LabelSource, ...], *, rows: in
     watermark = Watermark(grace_ms, idle_ms, started_ms=batch.now_ms, ms=emitted_ms)
     behind = {partition: note.oldest for partition, note in notes.items() if note.oldest < at[partition]}
     while True:
-        added = _add(windows, batch, at if behind else {}, watermark)
+        added = _add(windows, batch, at, watermark)
         behind = batch.still_behind(behind, at)
         closed = Closed()
         if not behind:  # else a window would close without frames of its own that were read, and counted, before the restart
@@ -107,11 +107,11 @@ def positions(windows: OpenWindows, at: Mapping[Partition, int], behind: Mapping
 
 
 def _add(windows: OpenWindows, batch: Batch, at: Mapping[Partition, int], watermark: Watermark) -> Added | None:
-    """Adds the batch; None where it held nothing that was not read before a restart. ``at`` is empty once all of that was read again."""
+    """Adds the batch; None where it held nothing that was not read before a restart."""
     fresh: Added | None = None
     before = {partition.number: offset for partition, offset in at.items()}
-    reread = [record for record in batch.records if record.offset < before[record.partition]] if before else []
-    new = [record for record in batch.records if record.offset >= before[record.partition]] if before else batch.records
+    reread = [record for record in batch.records if record.offset < before[record.partition]]
+    new = [record for record in batch.records if record.offset >= before[record.partition]]
     for past, records in ((True, reread), (False, new)):
         if records:
             added = windows.add(records, past=past, now_ms=batch.now_ms)

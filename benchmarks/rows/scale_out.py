@@ -9,8 +9,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import models
+from benchmarks.drain import drain_s
 from benchmarks.frames import feature_rows, recent, records
-from benchmarks.instances import drained_s
+from benchmarks.instances import instance
 from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, running
 from mliot.settings import Settings
@@ -41,7 +42,8 @@ def _row(settings: Settings, service: str, emits: Sequence[Emit], unit: str) -> 
     def rate(instances: int) -> float:
         with psycopg.connect(settings.postgres_address, autocommit=True) as connection:
             connection.execute("truncate mliot.frame, mliot.feature, mliot.prediction")
-        return len(emits) / drained_s(settings, service, emits, instances)
+        each = [instance(settings, number) for number in range(instances)]
+        return len(emits) / drain_s(settings, service, emits, instances=each)
 
     return Row(
         f"Instances of {service}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,18 @@ import httpx
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from mliot.clock import Deadline, SystemClock
 from mliot.messages import Frame, readable
 from mliot.services import metrics_port
 from mliot.settings import HOST, Settings
 from mliot.stack.standalone import StandaloneServer
+from tests.e2e import stack
 from tests.e2e.publisher import Publisher
 
 pytestmark = pytest.mark.stack
 FRAMES_PER_S = 300
 FEW = 300
 FreePorts = Callable[[int], list[int]]
-
-
-def until(what: str, condition: Callable[[], bool], within_s: float = 60) -> None:
-    deadline = Deadline.after(SystemClock(), within_s)
-    while not condition():
-        assert not deadline.passed(), f"not within {within_s} s: {what}"
+until = partial(stack.until, within_s=60)
 
 
 @pytest.fixture
@@ -80,12 +76,12 @@ def read_by(settings: Settings) -> int:
 
 @pytest.fixture
 def started() -> Iterator[Callable[[Settings, str], StandaloneServer]]:
-    with ExitStack() as stack:
+    with ExitStack() as servers:
 
         def start(settings: Settings, name: str) -> StandaloneServer:
             server = StandaloneServer(settings, name)
             server.start()
-            stack.callback(server.stop)
+            servers.callback(server.stop)
             return server
 
         yield start
