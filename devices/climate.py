@@ -1,6 +1,7 @@
 """What happens around a room, as a pure function of seed, place and time: weather, sun, people, a machine. UTC is taken as solar time."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, pi, sin
 
 from devices.noise import smooth, uniform
@@ -25,19 +26,27 @@ class Around:
 
 def around(seed: int, place_id: str, at_ms: int) -> Around:
     """Weather is the same for all places of a seed; people and machine are each place's own."""
-    hour = at_ms % (24 * HOUR_MS) / HOUR_MS
+    hour = _hour(at_ms)
+    outdoor, moisture, sun, pressure = _weather(seed, at_ms)
+    people = _people(seed, place_id, at_ms, hour)
+    heat, vapour = _machine(seed, place_id, at_ms, hour)
+    lamps = LAMPS_LUX if people and sun * LUX_PER_SUN < LAMPS_LUX else 0.0
+    return Around(Surroundings(outdoor, moisture, sun, people, heat, vapour), pressure, LUX_PER_SUN * sun + lamps)
+
+
+def _hour(at_ms: int) -> float:
+    return at_ms % (24 * HOUR_MS) / HOUR_MS
+
+
+@lru_cache(maxsize=4_096)  # all rooms go on at the same moments, also through their hours of warming up
+def _weather(seed: int, at_ms: int) -> tuple[float, float, float, float]:
+    """Outdoor °C and vapour g/m3, sun on the window W/m2, pressure Pa."""
+    hour = _hour(at_ms)
     outdoor = 15 + 4 * cos(2 * pi * (hour - 15) / 24) + 2 * smooth(seed, "weather", at_ms, 18 * HOUR_MS)
     humidity = 0.66 + 0.10 * smooth(seed, "moisture", at_ms, 14 * HOUR_MS) - 0.08 * cos(2 * pi * (hour - 15) / 24)
     clear = 0.6 + 0.4 * smooth(seed, "clouds", at_ms, HOUR_MS)
     sun = 420 * max(0.0, sin(pi * (hour - 6) / 12)) * clear
-    people = _people(seed, place_id, at_ms, hour)
-    heat, vapour = _machine(seed, place_id, at_ms, hour)
-    lamps = LAMPS_LUX if people and sun * LUX_PER_SUN < LAMPS_LUX else 0.0
-    return Around(
-        air=Surroundings(outdoor, humidity * saturation_vapour(outdoor), sun, people, heat, vapour),
-        pressure=101_325 + 900 * smooth(seed, "pressure", at_ms, 20 * HOUR_MS),
-        luminosity=LUX_PER_SUN * sun + lamps,
-    )
+    return outdoor, humidity * saturation_vapour(outdoor), sun, 101_325 + 900 * smooth(seed, "pressure", at_ms, 20 * HOUR_MS)
 
 
 def _people(seed: int, place_id: str, at_ms: int, hour: float) -> int:

@@ -135,18 +135,25 @@ class Run:
             self._obey()
 
     def _obey(self) -> None:
-        """Hands the commands of the next moment to their fans and publishes what they answer."""
+        """Hands the commands of the next moment to their fans, all of them: a thousand fans get a thousand commands at once.
+
+        While the broker is away they stay where they are, so that waiting for it to take each answer does not hold up the rooms.
+        """
         with suppress(queue.Empty):
-            received = self._commands.get(timeout=POLL_S)
-            fan = self._fleet.fan(received.topic)
-            try:
-                answer = fan.obey(received.payload, self._clock.now_ms())
-                self._publisher.answer(fan.ack_topic, msgspec.json.encode(answer))
-            except (Rejected, Transient) as error:
-                self._status.error(f"{received.topic}: {error}")
-                _log.warning("command not answered", topic=received.topic, why=str(error))
-            else:
-                _log.info("command", device=fan.device, id=answer.command_id, ok=answer.ok, reason=answer.reason)
+            self._answer(self._commands.get(timeout=POLL_S))
+            while self._client.away is None:
+                self._answer(self._commands.get_nowait())
+
+    def _answer(self, received: Received) -> None:
+        fan = self._fleet.fan(received.topic)
+        try:
+            answer = fan.obey(received.payload, self._clock.now_ms())
+            self._publisher.answer(fan.ack_topic, msgspec.json.encode(answer))
+        except (Rejected, Transient) as error:
+            self._status.error(f"{received.topic}: {error}")
+            _log.warning("command not answered", topic=received.topic, why=str(error))
+        else:
+            _log.info("command", device=fan.device, id=answer.command_id, ok=answer.ok, reason=answer.reason)
 
     def _save(self, sent_ms: int) -> None:
         self._progress = self._progress.reached(sent_ms)

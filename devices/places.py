@@ -54,7 +54,9 @@ class RoomPlace:
         self._held = Held(0, 0)
         self._tick: int | None = None
         self._state = RoomState(22.0, 9.0)
-        self._devices = _room_devices(place_id, number) if self._commandable else [_reference_sensor()]
+        devices = _room_devices(place_id, number) if self._commandable else [_reference_sensor()]
+        moments = ((uniform(seed, device.name, 0), device) for device in devices)
+        self._moments = sorted(moments, key=lambda moment: moment[0])  # two may have the same
 
     @property
     def state(self) -> RoomState:
@@ -71,13 +73,9 @@ class RoomPlace:
         Spans asked for must follow each other: the room has gone on.
         """
         within_ms = min(period_ms, TOGETHER_MS)
-        moments = sorted(
-            ((int(uniform(self._seed, device.name, 0) * within_ms), device) for device in self._devices),
-            key=lambda moment: moment[0],  # two may have the same
-        )
         for start in range(after_ms // period_ms * period_ms, to_ms + 1, period_ms):
-            for moment, device in moments:
-                at_ms = start + moment
+            for moment, device in self._moments:
+                at_ms = start + int(moment * within_ms)
                 if after_ms < at_ms <= to_ms:
                     self.advance(at_ms)
                     yield from self._frame(device, at_ms)
