@@ -7,7 +7,7 @@ Callbacks run on the network thread: they must be quick and must not call :meth:
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -181,13 +181,13 @@ class MqttClient:
         if accepted and confirmed is not None:
             confirmed()
 
-    def ack(self, message: Received) -> bool:
-        """Tells the broker that ``message`` is done with; False where its connection has ended: then it will come again."""
+    def ack(self, messages: Sequence[Received]) -> int:
+        """Tells the broker that ``messages`` are done with. Those whose connection has ended are left out, as they come again; how many
+        were told."""
         with self._changed:
-            if message.generation != self._generation:
-                return False
-            self._client.ack(message.mid, 1)
-            return True
+            mids = [message.mid for message in messages if message.generation == self._generation]
+            self._client.ack_all(mids)
+            return len(mids)
 
     def drain(self, wait_s: float) -> int:
         """Waits until every message is confirmed, at most ``wait_s`` seconds; the number that is not."""

@@ -67,8 +67,7 @@ class MqttBroker:
 
     def acknowledge(self, effect: Acknowledge) -> None:
         """A message of a connection that has ended is skipped: it comes again, and its packet id may name another one by now."""
-        for ticket in effect.tickets:
-            self._client.ack(self._handed[ticket])
+        self._client.ack([self._handed[ticket] for ticket in effect.tickets])
 
     def publish(self, effect: Publish) -> None:
         """Performed again after a :class:`Transient`, it goes on with what is unsent and waits for the confirmations still owed."""
