@@ -60,6 +60,8 @@ BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
         <page-size-bytes>2M</page-size-bytes>
         <address-full-policy>PAGE</address-full-policy>
         <redistribution-delay>0</redistribution-delay>
+        <!-- each subscription is a queue, each device has one: with the default of 8192 a queue takes 33 KB before anything is in it -->
+        <initial-queue-buffer-size>256</initial-queue-buffer-size>
         <auto-create-queues>true</auto-create-queues>
         <auto-create-addresses>true</auto-create-addresses>
       </address-setting>
