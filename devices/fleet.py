@@ -121,6 +121,7 @@ class Run:
     def _live(self) -> None:
         rooms_after = max(self._progress.sent_ms, self._clock.now_ms() - LONGEST_GAP_MS)
         table_after = self._progress.replay_sent_ms
+        self._warm_up(rooms_after)
         save_at = 0.0
         while not self._stop.is_set():
             to_ms = max(self._clock.now_ms(), rooms_after)
@@ -133,6 +134,16 @@ class Run:
                 self._save(to_ms if self._client.unconfirmed == 0 else self._publisher.acked_event_ms)
                 save_at = self._clock.monotonic() + SAVE_EVERY_S
             self._obey()
+
+    def _warm_up(self, to_ms: int) -> None:
+        """Lets every room go on until ``to_ms``, before any of them is heard: thousands take half a minute, after which windows that the
+        first few had begun would be closed."""
+        started = self._clock.monotonic()
+        for place in self._fleet.places:
+            if self._stop.is_set():
+                return
+            place.advance(to_ms)
+        _log.info("rooms go on", rooms=len(self._fleet.places), seconds=round(self._clock.monotonic() - started, 1))
 
     def _obey(self) -> None:
         """Hands the commands of the next moment to their fans, all of them: a thousand fans get a thousand commands at once.
