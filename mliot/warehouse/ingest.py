@@ -4,6 +4,7 @@ dlt keeps the positions in its own state, which it commits beside the data but n
 the two reads some records again; they are loaded by an insert-only merge on (topic, partition, offset), which drops what is there already.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,18 +122,13 @@ def ingest(
 class Progress:
     """How far one run came in one topic."""
 
-    positions: dict[int, int]
-    counts: dict[int, int]
-
-    def __init__(self) -> None:
-        self.positions = {}
-        self.counts = {}
+    positions: dict[int, int] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
 
     def add(self, batch: Batch) -> None:
         """Counts ``batch``'s records and moves to its positions."""
         self.positions.update(batch.positions)
-        for record in batch.records:
-            self.counts[record.partition] = self.counts.get(record.partition, 0) + 1
+        self.counts.update(batch.records.partitions)
 
 
 def make_pipeline(settings: Settings) -> Any:
@@ -158,7 +154,7 @@ def kafka_source(readings: tuple[Reading, ...], records: Records, done: Mapping[
                 done[reading.topic].add(batch)
                 positions.update((str(partition), position) for partition, position in batch.positions.items())
                 state.update(generation=reading.generation, positions=dict(positions))
-                if batch.records:
+                if batch.records.offsets:
                     yield _table(reading.topic, batch)
 
         return dlt.resource(
@@ -210,8 +206,8 @@ def _start(position: int | None, span: Span) -> int:
 
 def _table(topic: str, batch: Batch) -> pa.Table:
     """The batch's records: their fields are the table's columns, behind the topic."""
-    columns = [[topic] * len(batch.records), *zip(*batch.records, strict=True)]
-    return pa.table([pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
+    columns = [[topic] * len(batch.records.offsets), *batch.records]
+    return pa.table(dict(zip(_SCHEMA.names, columns, strict=True)), schema=_SCHEMA)
 
 
 def _verify(settings: Settings, readings: tuple[Reading, ...], done: Mapping[str, Progress]) -> None:

@@ -20,7 +20,7 @@ from mliot.modelstore import ModelStore
 from mliot.monitoring.reports import Reports
 from mliot.settings import Settings
 from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.records import Batch, Record, Span, Topic
+from mliot.warehouse.records import Batch, Columns, Span, Topic
 from mliot_dagster.definitions import compose
 
 NOW_MS = 1_764_000_000_000
@@ -40,11 +40,11 @@ USE_CASE = UseCase(name="fan_level", title="Fan level", kind="class", unit="leve
 class MemoryRecords:
     """A Kafka of one partition a topic, in memory."""
 
-    logs: dict[str, list[Record]] = field(default_factory=dict)
+    logs: dict[str, list[tuple[int, int, int, str, str, None]]] = field(default_factory=dict)
 
     def put(self, message: Message, key: str) -> None:
         log = self.logs.setdefault(message.topic_name, [])
-        log.append(Record(0, len(log), NOW_MS, key, message.encode().decode(), None))
+        log.append((0, len(log), NOW_MS, key, message.encode().decode(), None))
 
     def topic(self, name: str) -> Topic | None:
         return Topic(name, name, {0: Span(0, len(self.logs[name]))}) if name in self.logs else None
@@ -52,7 +52,7 @@ class MemoryRecords:
     def read(self, name: str, starts: Mapping[int, int]) -> Iterator[Batch]:
         for partition, start in starts.items():
             records = self.logs[name][start:]
-            yield Batch(records, {partition: start + len(records)})
+            yield Batch(Columns(*zip(*records, strict=True)), {partition: start + len(records)})
 
 
 class Site:

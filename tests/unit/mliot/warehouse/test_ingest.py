@@ -10,6 +10,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mliot.warehouse.ingest as ingest_module
 from mliot.clock import ManualClock
@@ -17,7 +19,7 @@ from mliot.errors import Fatal, Transient
 from mliot.settings import Settings
 from mliot.warehouse.access import locked, warehouse_lock
 from mliot.warehouse.ingest import ingest
-from mliot.warehouse.records import NOT_TEXT, Batch, Record, Span, Topic, _positions, as_text
+from mliot.warehouse.records import NOT_TEXT, Batch, Columns, Span, Topic, _positions, as_text, as_texts
 
 TOPIC = "stream-frame"
 TOPICS = {TOPIC: "frame", "stream-label": "label"}
@@ -64,13 +66,10 @@ class MemoryRecords:
                 if self.fail_after is not None and batches >= self.fail_after:
                     raise Transient("Kafka is away")
                 until = min(first + 7, len(log))
-                rows = [
-                    Record(partition, offset, 1, "place", value, None)
-                    for offset in range(first, until)
-                    if (value := log[offset]) is not None and offset != self.forget
-                ]
+                offsets = [offset for offset in range(first, until) if log[offset] is not None and offset != self.forget]
+                held, values = len(offsets), [log[offset] for offset in offsets]
                 batches += 1
-                yield Batch(rows, {partition: until})
+                yield Batch(Columns([partition] * held, offsets, [1] * held, ["place"] * held, values, [None] * held), {partition: until})
 
 
 @pytest.fixture
@@ -215,14 +214,18 @@ def test_bytes_that_are_no_text_are_kept() -> None:
     assert (as_text("µ".encode()), as_text(None)) == ("µ", None)
 
 
+@given(st.lists(st.none() | st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
+def test_a_column_of_texts_is_the_text_of_each(data: list[bytes | None]) -> None:
+    assert as_texts(data).to_pylist() == [as_text(each) for each in data]
+
+
 @pytest.mark.parametrize(
     ("offsets", "ended", "position"),
     [([3, 4], None, 5), ([3, 4], 7, 7), ([3, 4, 8], 7, 9), ([], 7, 7)],
     ids=["records", "markers behind them", "records after the end was told", "markers only"],
 )
 def test_the_position_stands_behind_records_and_markers(offsets: list[int], ended: int | None, position: int) -> None:
-    records = [Record(0, offset, 1, None, None, None) for offset in offsets]
-    assert _positions(records, {} if ended is None else {0: ended}) == {0: position}
+    assert _positions([0] * len(offsets), offsets, {} if ended is None else {0: ended}) == {0: position}
 
 
 def _killed_at(home: Path, moment: str) -> None:
