@@ -1,8 +1,9 @@
 """Kafka's records for the ingest: the port it reads through, and the real one."""
 
+import gc
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
@@ -92,7 +93,7 @@ def as_texts(data: Sequence[bytes | None]) -> pa.Array:
 class KafkaRecords:
     """Reads ``bootstrap`` with a consumer a topic that joins no group; gives up after ``patience_s`` without a sign of life."""
 
-    def __init__(self, bootstrap: str, *, batch_rows: int = 20_000, patience_s: float = 30.0) -> None:
+    def __init__(self, bootstrap: str, *, batch_rows: int = 10_000, patience_s: float = 30.0) -> None:
         self._bootstrap = bootstrap
         self._batch_rows = batch_rows
         self._patience_s = patience_s
@@ -118,13 +119,15 @@ class KafkaRecords:
             consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
             patience = Deadline.after(SystemClock(), self._patience_s)
             while unfinished:
-                messages = consumer.consume(self._batch_rows, timeout=_SLICE_S)
+                with _uncollected():
+                    messages = consumer.consume(self._batch_rows, timeout=_SLICE_S)
+                    records, ended = _sorted_out(name, [message for message in messages if message.partition() in unfinished])
                 if not messages:
                     if patience.passed():
                         raise Transient(f"Kafka at {self._bootstrap}: {name}: nothing comes of partitions {sorted(unfinished)}")
                     continue
                 patience = Deadline.after(SystemClock(), self._patience_s)
-                records, ended = _sorted_out(name, [message for message in messages if message.partition() in unfinished])
+                del messages  # with all that hangs on them, before the collector looks again
                 yield Batch(records, _positions(records.partitions, records.offsets, ended))
                 if ended:
                     unfinished -= ended.keys()
@@ -141,10 +144,23 @@ class KafkaRecords:
                 "auto.offset.reset": "error",  # an offset that the log does not hold must be seen, not skipped
                 "enable.partition.eof": True,  # the only sign of an end that transaction markers follow
                 "fetch.wait.max.ms": 20,  # what is behind the last record is asked for once, and answered then
-                "queued.min.messages": 50_000,
+                "queued.min.messages": 500_000,  # as far ahead as its 64 MB allow: with less it stands still between two fetches
                 "fetch.message.max.bytes": 4 << 20,
             }
         )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A batch is ten thousands of objects that live and die together, without cycles: the cyclic collector would walk through all of the
+    process again and again to find that out, for more time than the reading takes."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _sorted_out(topic: str, messages: Sequence[Message]) -> tuple[Columns, dict[int, int]]:
