@@ -26,7 +26,7 @@ def rows(folder: Path) -> Iterator[tuple[Row, ...]]:
     settings = own_settings(folder)
     with running(settings, "artemis", "kafka") as (broker, _):
         hop = _Hop(settings, broker)
-        hop.bridges(1)  # not counted: a Java server is twice as slow until it has compiled itself
+        hop.bridges(1)  # not counted: a Java server is slower until it has compiled itself
         yield (
             Row(
                 "MQTT QoS 1 to Kafka acknowledged",

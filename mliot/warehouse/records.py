@@ -122,12 +122,13 @@ class KafkaRecords:
                 with _uncollected():
                     messages = consumer.consume(self._batch_rows, timeout=_SLICE_S)
                     records, ended = _sorted_out(name, [message for message in messages if message.partition() in unfinished])
-                if not messages:
+                    came = bool(messages)
+                    del messages  # with all that hangs on them, before the collector may look again
+                if not came:
                     if patience.passed():
                         raise Transient(f"Kafka at {self._bootstrap}: {name}: nothing comes of partitions {sorted(unfinished)}")
                     continue
                 patience = Deadline.after(SystemClock(), self._patience_s)
-                del messages  # with all that hangs on them, before the collector looks again
                 yield Batch(records, _positions(records.partitions, records.offsets, ended))
                 if ended:
                     unfinished -= ended.keys()
@@ -166,27 +167,23 @@ def _uncollected() -> Iterator[None]:
 def _sorted_out(topic: str, messages: Sequence[Message]) -> tuple[Columns, dict[int, int]]:
     """The records among ``messages``, and of partitions that came to their end the offset there."""
     records: list[Message] = []
-    ended: dict[int, int] = {}
+    ends: list[Message] = []
     for message in messages:
         error = message.error()
         if error is None:
             records.append(message)
         elif error.code() == KafkaError._PARTITION_EOF:
-            ended.update(zip(*_places([message]), strict=True))
+            ends.append(message)
         else:
             raise Transient(f"Kafka: {topic}: {error.str()}")
-    partitions, offsets = _places(records)
-    return (
-        Columns(
-            partitions,
-            offsets,
-            [message.timestamp()[1] for message in records],
-            as_texts(cast(list[bytes | None], [message.key() for message in records])),
-            as_texts(cast(list[bytes | None], [message.value() for message in records])),
-            as_texts([_traceparent(message) for message in records]),
-        ),
-        ended,
+    columns = Columns(
+        *_places(records),
+        [message.timestamp()[1] for message in records],
+        as_texts(cast(list[bytes | None], [message.key() for message in records])),
+        as_texts(cast(list[bytes | None], [message.value() for message in records])),
+        as_texts([_traceparent(message) for message in records]),
     )
+    return columns, dict(zip(*_places(ends), strict=True))
 
 
 def _positions(partitions: Sequence[int], offsets: Sequence[int], ended: Mapping[int, int]) -> dict[int, int]:
