@@ -1,5 +1,6 @@
 """Records put into Kafka so that a reader meets them all at once, and topics emptied between two runs."""
 
+import gc
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -94,6 +95,9 @@ def first_batch(consumer: Consumer) -> Sequence[Message]:
     return until("a first record", lambda: consumer.consume(MOST, 1.0), PATIENCE_S)
 
 
+BARE, BARE_UNCOLLECTED = "bare consumer", "bare consumer, collector off"
+
+
 def bare_rate(settings: Settings, topic: str, records: int) -> float:
     """Records a second that a consumer gets which decodes and keeps nothing; the topic holds at least so many."""
     with reading(settings, topic) as consumer:
@@ -102,6 +106,15 @@ def bare_rate(settings: Settings, topic: str, records: int) -> float:
         while got < records:
             got += len(consumer.consume(min(MOST, records - got), 1.0))  # asked for more than there is, it would wait in vain
         return (got - first) / (time.perf_counter() - began)
+
+
+def bare_rate_uncollected(settings: Settings, topic: str, records: int) -> float:
+    """:func:`bare_rate` without Python's cyclic collector, which looks through all of this process for every few hundred messages."""
+    gc.disable()
+    try:
+        return bare_rate(settings, topic, records)
+    finally:
+        gc.enable()
 
 
 def everything(settings: Settings, topic: str) -> list[Message]:

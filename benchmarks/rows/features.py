@@ -16,7 +16,7 @@ from mliot.warehouse.dbt import compile_for_stream
 FRAMES = 300_000
 PLAIN_FRAMES = 100_000
 """Enough for the plain windows to reach their pace."""
-BARE, PLAIN = "bare consumer", "windows in plain Python"
+PLAIN = "windows in plain Python"
 NOTE = (
     f"{FRAMES:,} frames of {SENSORS} sensors, one every 5 s each, with four readings. The service makes every window and feature row that "
     "dbt declares for these grains, checks each frame, drops repeated ones and commits in transactions. The bare consumer counts records. "
@@ -39,7 +39,8 @@ def rows(folder: Path) -> Iterator[tuple[Row, ...]]:
                 "frames/s",
                 Side("the features service, one process", lambda: FRAMES / drain_s(settings, "features", emits, start)),
                 (
-                    Side(BARE, lambda: log.bare_rate(settings, Frame.topic_name, FRAMES)),
+                    Side(log.BARE, lambda: log.bare_rate(settings, Frame.topic_name, FRAMES)),
+                    Side(log.BARE_UNCOLLECTED, lambda: log.bare_rate_uncollected(settings, Frame.topic_name, FRAMES)),
                     Side(PLAIN, lambda: plainwindows.rate(settings, PLAIN_FRAMES)),
                 ),
                 goals,
@@ -50,7 +51,7 @@ def rows(folder: Path) -> Iterator[tuple[Row, ...]]:
             row(
                 "Features, minute grains",
                 started_with_minute_grains,
-                {BARE: 0.6, PLAIN: 10},
+                {log.BARE: 0.6, PLAIN: 10},
                 "The windows of a minute by sensor and by room.",
             ),
             row("Features, every grain", started, {}, "As it runs: a row a frame and the windows of an hour too."),
