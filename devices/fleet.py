@@ -146,13 +146,16 @@ class Run:
         _log.info("rooms go on", rooms=len(self._fleet.places), seconds=round(self._clock.monotonic() - started, 1))
 
     def _obey(self) -> None:
-        """Hands the commands of the next moment to their fans, all of them: a thousand fans get a thousand commands at once.
+        """Hands the commands that have come to their fans, all of them: a thousand fans get a thousand commands at once.
 
-        While the broker is away they stay where they are, so that waiting for it to take each answer does not hold up the rooms.
+        While the broker is away they stay where they are, so that waiting for it to take each answer does not hold up the rooms; nor do
+        those that come meanwhile.
         """
         with suppress(queue.Empty):
             self._answer(self._commands.get(timeout=POLL_S))
-            while self._client.away is None:
+            for _ in range(self._commands.qsize()):
+                if self._stop.is_set() or self._client.away is not None:
+                    return
                 self._answer(self._commands.get_nowait())
 
     def _answer(self, received: Received) -> None:
