@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     fleet_rooms: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Rooms in the simulated fleet, the reference room included.")
     fleet_period_s: Annotated[float, Field(gt=0, le=3600)] = Field(5, description="Seconds between two frames of a simulated sensor.")
-    fleet_history_days: Annotated[float, Field(ge=0, le=60)] = Field(1, description="Days of history that the simulated fleet sends first.")
+    fleet_history_days: Annotated[float, Field(ge=0, le=60)] = Field(2, description="Days of history that the simulated fleet sends first.")
     fleet_faults: str = Field("", description="Faults of the simulated fleet, of stuck, gap, spike, drift, bad_json; comma-separated.")
     replay: str = Field(
         "water_flow",
