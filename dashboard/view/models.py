@@ -83,7 +83,7 @@ def _model(use_case: UseCase, snapshot: Snapshot, rows: StoreRows) -> ModelView:
         waits_for = (
             "not known yet: the endpoint has not answered"
             if models is None
-            else f"no champion yet: Dagster trains the first one when {use_case.gate.least_rows} labelled rows are in the warehouse"
+            else f"no champion yet: Dagster trains one, and its gate judges it by newer rows, {use_case.gate.least_rows} at least"
         )
         return ModelView(use_case.name, use_case.title, waits_for=waits_for, scores=shadows)
     live = _by(rows.champion_scored.get(use_case.name, ()), champion.model_version)

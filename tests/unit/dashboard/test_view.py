@@ -96,9 +96,7 @@ def test_the_model_in_charge_has_its_score_beside_the_baseline_and_its_shadows_b
     assert (shadow.who, shadow.version, shadow.value, shadow.verdict) == ("in shadow", "online", "0.000", "worse than last value")
 
 
-@pytest.mark.parametrize(
-    ("models", "says"), [(None, "the endpoint has not answered"), ((), "no champion yet: Dagster trains the first one")]
-)
+@pytest.mark.parametrize(("models", "says"), [(None, "the endpoint has not answered"), ((), "no champion yet: Dagster trains one")])
 def test_without_a_champion_it_says_what_will_come(models: tuple[Model, ...] | None, says: str) -> None:
     assert all(says in view.waits_for for view in model_views(Snapshot(NOW, StoreRows(), models=models), KNOWN))
 
