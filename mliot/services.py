@@ -24,6 +24,8 @@ SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "f
 
 State = Literal["starting", "ok", "waiting", "stopping"]
 RATE_OVER_S = 10
+SLOW_S = 3.0
+"""A part that is asked for longer is said to be away: with its connections open, one that hangs gives no other sign."""
 
 
 def metrics_port(settings: Settings, service: str) -> int:
@@ -45,22 +47,39 @@ class ServiceStatus:
         self._lag = 0
         self._last_error = ""
         self._last_error_ms: int | None = None
+        self._asked: tuple[str, float] | None = None
 
-    def ok(self) -> None:
-        self._enter("ok")
+    def asking(self, part: str) -> None:
+        """``part`` is asked for something from now on, until :meth:`ok` or :meth:`waiting`."""
+        with self._lock:
+            self._asked = (part, self._clock.monotonic())
+
+    def overdue(self) -> str | None:
+        """Says, once, that the part that is being asked has not answered for :data:`SLOW_S`; None where there is nothing new to say."""
+        with self._lock:
+            if self._asked is None or self._clock.monotonic() - self._asked[1] < SLOW_S:
+                return None
+            why = f"{self._asked[0]} has not answered for {SLOW_S:g} s"
+            self._asked = None
+            self._wait(why)
+            return why
+
+    def ok(self) -> bool:
+        """It works. Returns whether it was said to wait before."""
+        return self._enter("ok") == "waiting"
 
     def stopping(self) -> None:
         self._enter("stopping")
 
     def waiting(self, why: str) -> None:
         """An external part is away: say which, and count it as an error of now."""
-        self._enter("waiting")
-        self.error(why)
+        with self._lock:
+            self._asked = None
+            self._wait(why)
 
     def error(self, text: str) -> None:
         with self._lock:
-            self._last_error, self._last_error_ms = text, self._clock.now_ms()
-            self._counts["errors"] += 1
+            self._err(text)
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Adds to the counts; ``read`` is what the rate is taken of."""
@@ -108,9 +127,18 @@ class ServiceStatus:
             gauge.add_metric(labels, value)
             yield gauge
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: State) -> State:
         with self._lock:
-            self._state = state
+            before, self._state, self._asked = self._state, state, None
+            return before
+
+    def _wait(self, why: str) -> None:
+        self._state = "waiting"
+        self._err(why)
+
+    def _err(self, text: str) -> None:
+        self._last_error, self._last_error_ms = text, self._clock.now_ms()
+        self._counts["errors"] += 1
 
 
 class _Quiet(WSGIRequestHandler):

@@ -7,7 +7,7 @@ anything else ends the process; its supervisor starts it again.
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -24,17 +24,27 @@ from streaming.ports import (
     Effects,
     Log,
     Open,
+    Positions,
     Publish,
     Read,
     Recall,
     Receive,
     Rewound,
     Save,
+    Score,
     Seek,
     Service,
 )
 
 PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+LOOK_EVERY_S = 0.5
+PARTS: Mapping[type, str] = {
+    **dict.fromkeys((Open, Seek, Read, Recall, Commit, Deliver), "Kafka"),
+    **dict.fromkeys((Receive, Acknowledge, Publish), "MQTT broker"),
+    Score: "model server",
+    **dict.fromkeys((Positions, Save), "PostgreSQL"),
+}
+"""Who performs an effect."""
 Performers = dict[type, Callable[[Any], Any]]
 log = structlog.get_logger()
 
@@ -96,6 +106,7 @@ class Driver:
         self._effects, self._effect, self._tries = None, None, 0
 
     def _try(self, effects: Effects, effect: Any) -> float:
+        self._status.asking(PARTS[type(effect)])
         try:
             answer = self._performers[type(effect)](effect)
         except Transient as reason:
@@ -105,10 +116,9 @@ class Driver:
             self._status.lag(self._lag())
             self._tries += 1
             return PAUSES_S[min(self._tries, len(PAUSES_S)) - 1]
-        if self._tries:
+        if self._status.ok():
             log.info("going on", service=self._status.service, effect=type(effect).__name__, tries=self._tries)
         self._tries = 0
-        self._status.ok()
         _account(effect, self._status, self._lag)
         self._effect = effects.send(answer)
         return 0.0
@@ -139,6 +149,25 @@ def drive(
             if pause_s and not stopped():
                 driver.wait(pause_s)
     status.stopping()
+
+
+@contextmanager
+def watched(status: ServiceStatus) -> Iterator[None]:
+    """While the block runs, says of a part that hangs, so that the effect neither succeeds nor fails, that it is waited for."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_EVERY_S):
+            if why := status.overdue():
+                log.warning("waiting", service=status.service, reason=why)
+
+    thread = threading.Thread(target=look, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> None:

@@ -13,7 +13,7 @@ from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from streaming.kafka import KafkaLog
 from streaming.kafkaclient import KafkaSettings
-from streaming.loop import Performers, drive, log_performers, until_signalled
+from streaming.loop import Performers, drive, log_performers, until_signalled, watched
 from streaming.ports import Service
 
 STOPPED_SHORT = 70
@@ -57,6 +57,7 @@ def serve(
     with (
         until_signalled() as stop,
         listening(status, settings),
+        watched(status),
         KafkaLog(KafkaSettings.of(settings, name), reads_only=reads_only) as log,
     ):
         everything: Performers = {**log_performers(log), **(performers or {})}

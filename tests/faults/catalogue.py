@@ -177,7 +177,7 @@ def _of(away: Callable[[Site, str], AbstractContextManager[Remarks]], part: str)
 CATALOGUE: tuple[Fault, ...] = (
     Fault("late-end", "EndTxn of features, inference and online in turn held back until the next transaction has begun", ends_held),
     *(Fault(f"kill-{part}", f"kill -9 of {part}", _of(killed, part), part, at_once=True) for part in (*SERVICES, *SERVERS)),
-    *(Fault(f"stop-{part}", f"SIGSTOP of {part}, then SIGCONT", _of(stopped, part), part) for part in (*SERVICES, "kafka", "artemis")),
+    *(Fault(f"stop-{part}", f"SIGSTOP of {part}, then SIGCONT", _of(stopped, part), part) for part in (*SERVICES, *SERVERS)),
     Fault("kill-everything", "kill -9 of every process at once, supervisors too; then up", everything_killed, at_once=True),
     Fault("restart-everything", "mliot down, mliot up", everything_restarted, at_once=True),
     *(

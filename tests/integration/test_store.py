@@ -1,12 +1,19 @@
 """The store port on a real PostgreSQL: once by id, positions by compare and set, and a server that dies in between."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psutil
 import psycopg
 import pytest
 
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.messages import DeadLetter, Frame
-from streaming.ports import Partition, Positions, Record, Rewound, Save
+from mliot.services import ServiceStatus
+from streaming.loop import drive, watched
+from streaming.ports import Effects, Partition, Positions, Record, Rewound, Save
 from streaming.postgres import PostgresStore
 from streaming.store import decide
 
@@ -31,9 +38,12 @@ def frame(n: int, event_ms: int = 1000, temperature: float = 20.0) -> Frame:
 
 
 def save(store: PostgresStore, messages, before: int, partition: Partition = FRAMES) -> int:
+    return store.save(saving(messages, before, partition))
+
+
+def saving(messages, before: int, partition: Partition = FRAMES) -> Save:
     records = [Record(partition.topic, 0, before + n, 0, "room-1", message.encode(), "") for n, message in enumerate(messages)]
-    after = {partition: before + len(records)}
-    return store.save(Save(decide(records, 2000), len(records), {partition: before}, after))
+    return Save(decide(records, 2000), len(records), {partition: before}, {partition: before + len(records)})
 
 
 def rows(dsn: str, query: str) -> list[tuple]:
@@ -95,3 +105,33 @@ def test_a_server_that_was_killed_is_waited_for_and_written_to_again(dsn: str, p
             except Transient:
                 assert not deadline.passed()
         assert store.positions(Positions({FRAMES: ""})) == {FRAMES: 2}
+
+
+def test_a_server_that_hangs_is_named_and_written_to_when_it_goes_on(dsn: str, postgres_server) -> None:
+    """Its connections stay open, so that what was asked neither succeeds nor fails."""
+    server = psutil.Process(postgres_server.pid)
+    status = ServiceStatus("store")
+    told: list[str] = []
+
+    def stores() -> Effects:
+        yield Positions({FRAMES: ""})
+        processes = [server, *server.children(recursive=True)]  # that of this connection too
+        for process in processes:
+            process.suspend()
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(when_told, processes)
+            yield saving([frame(1)], 0)
+
+    def when_told(processes: list[psutil.Process]) -> None:
+        deadline = Deadline.after(SystemClock(), 10)
+        while status.snapshot()["state"] != "waiting" and not deadline.passed():
+            time.sleep(0.05)
+        told.append(status.snapshot()["last_error"])
+        for process in processes:
+            process.resume()
+
+    with PostgresStore(dsn) as store, watched(status), suppress(StopIteration):
+        performers = {Positions: store.positions, Save: store.save}
+        drive(stores, performers, status=status, stopped=lambda: False, idle=time.sleep)
+    assert told == ["PostgreSQL has not answered for 3 s"]
+    assert rows(dsn, "select id from frame") == [("d@1000#00000001",)]

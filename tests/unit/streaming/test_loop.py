@@ -2,11 +2,11 @@
 
 import pytest
 
-from mliot.clock import ManualClock
+from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Fatal, Transient
-from mliot.services import ServiceStatus
-from streaming.loop import drive
-from streaming.ports import Batch, Commit, Effects, Open, Outcome, Read, Rewound
+from mliot.services import SLOW_S, ServiceStatus
+from streaming.loop import drive, watched
+from streaming.ports import Batch, Commit, Effects, Open, Outcome, Positions, Read, Rewound
 
 
 class Script:
@@ -81,3 +81,26 @@ def test_a_stop_does_not_wait_for_a_part_that_is_away() -> None:
 
     drive(service, {Open: away}, status=status, stopped=lambda: len(tries) > 3, idle=lambda _: None)
     assert status.snapshot()["state"] == "stopping"
+
+
+def test_a_part_that_hangs_is_waited_for_until_it_answers() -> None:
+    clock = ManualClock()
+    status = ServiceStatus("store", clock)
+    seen: list[str] = []
+
+    def hangs(_) -> None:
+        clock.advance(round(SLOW_S * 1000))
+        deadline = Deadline.after(SystemClock(), 10)
+        while status.snapshot()["state"] != "waiting":
+            assert not deadline.passed()
+        seen.append(status.snapshot()["last_error"])
+
+    def asks() -> Effects:
+        yield Positions({})
+        seen.append(status.snapshot()["state"])
+        yield Read(1)
+
+    with watched(status):
+        drive(asks, {Positions: hangs, Read: lambda _: BATCH}, status=status, stopped=lambda: len(seen) == 2, idle=lambda _: None)
+    assert seen == ["PostgreSQL has not answered for 3 s", "ok"]
+    assert status.snapshot()["counts"]["errors"] == 1
