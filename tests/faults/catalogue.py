@@ -59,8 +59,12 @@ def killed(site: Site, part: str) -> Iterator[Remarks]:
 
 @contextmanager
 def stopped(site: Site, part: str) -> Iterator[Remarks]:
-    """Every process of the part stands still, its connections open; then it goes on as if nothing had been."""
-    processes = site.processes(part)
+    """Every process of the part stands still, its connections open; then it goes on as if nothing had been.
+
+    Also those below them: PostgreSQL writes its titles over its processes' environment, so that only the first has the stack's mark.
+    """
+    marked = site.processes(part)
+    processes = {*marked, *(child for process in marked for child in process.children(recursive=True))}
     for process in processes:
         process.suspend()
     try:
