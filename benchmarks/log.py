@@ -1,6 +1,5 @@
 """Records put into Kafka so that a reader meets them all at once, and topics emptied between two runs."""
 
-import gc
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -13,10 +12,12 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.servers import until
 from mliot.messages import CHECKPOINT_TOPIC, TOPICS
 from mliot.settings import Settings
+from mliot.warehouse.records import uncollected
 from streaming.kafkaclient import KafkaSettings, produce
 from streaming.ports import Emit
 
 PATIENCE_S = 120
+BARE, BARE_UNCOLLECTED = "bare consumer", "bare consumer, collector off"
 AGAIN = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -95,9 +96,6 @@ def first_batch(consumer: Consumer) -> Sequence[Message]:
     return until("a first record", lambda: consumer.consume(MOST, 1.0), PATIENCE_S)
 
 
-BARE, BARE_UNCOLLECTED = "bare consumer", "bare consumer, collector off"
-
-
 def bare_rate(settings: Settings, topic: str, records: int) -> float:
     """Records a second that a consumer gets which decodes and keeps nothing; the topic holds at least so many."""
     with reading(settings, topic) as consumer:
@@ -110,11 +108,8 @@ def bare_rate(settings: Settings, topic: str, records: int) -> float:
 
 def bare_rate_uncollected(settings: Settings, topic: str, records: int) -> float:
     """:func:`bare_rate` without Python's cyclic collector, which looks through all of this process for every few hundred messages."""
-    gc.disable()
-    try:
+    with uncollected():
         return bare_rate(settings, topic, records)
-    finally:
-        gc.enable()
 
 
 def everything(settings: Settings, topic: str) -> list[Message]:

@@ -60,7 +60,6 @@ class ServiceStatus:
             if self._asked is None or self._clock.monotonic() - self._asked[1] < SLOW_S:
                 return None
             why = f"{self._asked[0]} has not answered for {SLOW_S:g} s"
-            self._asked = None
             self._wait(why)
             return why
 
@@ -74,7 +73,6 @@ class ServiceStatus:
     def waiting(self, why: str) -> None:
         """An external part is away: say which, and count it as an error of now."""
         with self._lock:
-            self._asked = None
             self._wait(why)
 
     def error(self, text: str) -> None:
@@ -133,7 +131,7 @@ class ServiceStatus:
             return before
 
     def _wait(self, why: str) -> None:
-        self._state = "waiting"
+        self._state, self._asked = "waiting", None
         self._err(why)
 
     def _err(self, text: str) -> None:

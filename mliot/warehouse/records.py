@@ -119,7 +119,7 @@ class KafkaRecords:
             consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
             patience = Deadline.after(SystemClock(), self._patience_s)
             while unfinished:
-                with _uncollected():
+                with uncollected():
                     messages = consumer.consume(self._batch_rows, timeout=_SLICE_S)
                     records, ended = _sorted_out(name, [message for message in messages if message.partition() in unfinished])
                     came = bool(messages)
@@ -152,7 +152,7 @@ class KafkaRecords:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """A batch is ten thousands of objects that live and die together, without cycles: the cyclic collector would walk through all of the
     process again and again to find that out, for more time than the reading takes."""
     was_on = gc.isenabled()
