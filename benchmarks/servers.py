@@ -54,12 +54,8 @@ def running(settings: Settings, *names: str) -> Iterator[list[StandaloneServer]]
 @contextmanager
 def started(settings: Settings, name: str) -> Iterator[StandaloneServer]:
     """One part of the stack as a process."""
-    server = StandaloneServer(settings, name)
-    server.start()
-    try:
+    with StandaloneServer(settings, name) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @contextmanager

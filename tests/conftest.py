@@ -82,10 +82,8 @@ def server_settings() -> Iterator[Settings]:
 
 
 def _running(settings: Settings, name: str) -> Iterator[StandaloneServer]:
-    server = StandaloneServer(settings, name)
-    server.start()
-    yield server
-    server.stop()
+    with StandaloneServer(settings, name) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,13 @@ class StandaloneServer:
         self._part = choose(plan(settings), [name])[-1]
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> "StandaloneServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     @property
     def name(self) -> str:
         return self._part.name

@@ -77,14 +77,7 @@ def read_by(settings: Settings) -> int:
 @pytest.fixture
 def started() -> Iterator[Callable[[Settings, str], StandaloneServer]]:
     with ExitStack() as servers:
-
-        def start(settings: Settings, name: str) -> StandaloneServer:
-            server = StandaloneServer(settings, name)
-            server.start()
-            servers.callback(server.stop)
-            return server
-
-        yield start
+        yield lambda settings, name: servers.enter_context(StandaloneServer(settings, name))
 
 
 def test_what_either_broker_acknowledged_is_in_kafka_whoever_is_killed(

@@ -65,10 +65,8 @@ def settings(own_database: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The settings of a Kafka of this module's own: the audit reads all that its topics hold."""
     ports = dict(zip(("kafka_port", "kafka_controller_port"), _free_ports(2), strict=True))
     made = Settings(_env_file=None, home=tmp_path_factory.mktemp("lineage"), partitions=2, postgres_dsn=SecretStr(own_database), **ports)
-    kafka = StandaloneServer(made, "kafka")
-    kafka.start()
-    yield made
-    kafka.stop()
+    with StandaloneServer(made, "kafka"):
+        yield made
 
 
 def _free_ports(count: int) -> list[int]:

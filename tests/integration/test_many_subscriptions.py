@@ -20,10 +20,8 @@ DEVICES = 5_000
 @pytest.fixture
 def broker(open_folder: Path, free_ports: Callable[[int], list[int]]) -> Iterator[StandaloneServer]:
     """One of this test's own: a broker out of memory would take the other tests with it."""
-    server = StandaloneServer(Settings(_env_file=None, home=open_folder, mqtt_port=free_ports(1)[0]), "artemis")
-    server.start()
-    yield server
-    server.stop()
+    with StandaloneServer(Settings(_env_file=None, home=open_folder, mqtt_port=free_ports(1)[0]), "artemis") as server:
+        yield server
 
 
 def test_a_command_reaches_the_last_of_five_thousand_devices(broker: StandaloneServer) -> None:

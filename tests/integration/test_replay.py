@@ -40,12 +40,8 @@ def settings(free_ports: Callable[[int], list[int]]) -> Iterator[Settings]:
         home = Path(folder)
         home.chmod(0o711)
         made = Settings(_env_file=None, home=home, partitions=2, **dict(zip(names, free_ports(len(names)), strict=True)))
-        servers = [StandaloneServer(made, name) for name in ("kafka", "postgres")]
-        for server in servers:
-            server.start()
-        yield made
-        for server in servers:
-            server.stop()
+        with StandaloneServer(made, "kafka"), StandaloneServer(made, "postgres"):
+            yield made
 
 
 @pytest.fixture(scope="module")
