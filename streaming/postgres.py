@@ -11,6 +11,14 @@ from mliot.errors import Transient
 from streaming.ports import Partition, Position, Positions, Rewound, Save
 
 Rows = Sequence[Mapping[str, Any]]
+SILENCE = {"tcp_user_timeout": "30000", "keepalives_idle": "10", "keepalives_interval": "10", "keepalives_count": "3"}
+"""A network that swallows packets breaks nothing by itself: the kernel would send again for a quarter of an hour. Half a minute is enough,
+unless the address says otherwise (ms and s, libpq's names)."""
+
+
+def with_patience(dsn: str) -> str:
+    """``dsn``, a URL or libpq's keywords, as keywords with :data:`SILENCE` where it does not say otherwise itself."""
+    return psycopg.conninfo.make_conninfo("", **{**SILENCE, **psycopg.conninfo.conninfo_to_dict(dsn)})
 
 
 class PostgresStore:
@@ -86,7 +94,11 @@ class PostgresStore:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(
-                self._dsn, connect_timeout=self._timeout, options="-c search_path=mliot", autocommit=True, application_name="mliot-store"
+                with_patience(self._dsn),
+                connect_timeout=self._timeout,
+                options="-c search_path=mliot",
+                autocommit=True,
+                application_name="mliot-store",
             )
         return self._connection
 
