@@ -52,7 +52,7 @@ def serve(
 
     ``reads_only``: its positions are kept elsewhere than in Kafka.
     """
-    _collect_seldom()
+    collect_seldom()
     status = ServiceStatus(name)
     with (
         until_signalled() as stop,
@@ -64,7 +64,7 @@ def serve(
         drive(service, everything, status=status, stopped=stop.is_set, idle=log.idle, lag=log.lag)
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """A batch is thousands of records that live and die together, without cycles. The collector would look through them, and through all
     that was imported, dozens of times a batch to find that out."""
     gc.collect()

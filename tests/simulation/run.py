@@ -12,6 +12,7 @@ from mliot.featuremodels import load_feature_models
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
 from mliot.warehouse import dbt
+from streaming.process import collect_seldom
 from tests.simulation.checker import check
 from tests.simulation.plan import plan_of
 from tests.simulation.surroundings import Databases
@@ -53,7 +54,7 @@ def run_many(
     context = multiprocessing.get_context("spawn")
     work = ((seed, manifest, switches) for seed in seeds)
     with patch.dict(os.environ, ALLOCATOR):  # read by a process as it starts
-        made = context.Pool(workers, maxtasksperchild=CHUNKS_A_PROCESS)
+        made = context.Pool(workers, collect_seldom, maxtasksperchild=CHUNKS_A_PROCESS)
     with closing(made) as pool:
         yield from pool.imap_unordered(_run, work, chunksize=CHUNK)
         pool.close()

@@ -28,22 +28,27 @@ class WorldClock(ManualClock):
 
 @dataclass
 class Databases:
-    """In-memory databases for features services, made once for many worlds: each service empties its own as it starts."""
+    """In-memory databases for features services, made once for many worlds: each service empties its own as it starts. Few of them, used
+    again at once, stay in the processor's cache."""
 
     models: FeatureModels
     _made: list[OpenWindows] = field(default_factory=list)
-    _taken: int = 0
+    _free: list[OpenWindows] = field(default_factory=list)
 
     def take(self) -> OpenWindows:
         """One that nobody else of this world has."""
-        if self._taken == len(self._made):
+        if not self._free:
             self._made.append(OpenWindows(self.models))
-        self._taken += 1
-        return self._made[self._taken - 1]
+            self._free.append(self._made[-1])
+        return self._free.pop()
+
+    def give_back(self, windows: OpenWindows) -> None:
+        """Its process is dead."""
+        self._free.append(windows)
 
     def free(self) -> None:
-        """The world is over."""
-        self._taken = 0
+        """The world is over: all are free, the first made, and so the most used, to be taken first."""
+        self._free = self._made[::-1]
 
 
 @dataclass

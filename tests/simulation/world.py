@@ -16,6 +16,7 @@ from mliot.usecase import UseCase, load_use_cases
 from streaming import bridge, commands, features, inference, online, store
 from streaming.labels import label_sources
 from streaming.loop import Driver, broker_performers, log_performers
+from streaming.openwindows import OpenWindows
 from streaming.ports import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Score, Service
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
 from streaming.transactions import Transactions
@@ -68,6 +69,7 @@ class Process:
     log: SimulatedLog
     driver: Driver
     status: ServiceStatus
+    windows: OpenWindows | None
     wake_ms: int
     pause_s: float = 0.0
     idle: int = 0
@@ -198,10 +200,11 @@ class World:
         if service == "bridge":
             self.broker.reconnect()
         status = ServiceStatus(service, self.clock)
-        driver = Driver(self._service(service), self._performers(service, log), status=status, idle=log.idle, lag=log.lag)
-        self.processes.append(Process(service, instance, log, driver, status, self.clock.ms))
+        windows = self.databases.take() if service == "features" else None
+        driver = Driver(self._service(service, windows), self._performers(service, log), status=status, idle=log.idle, lag=log.lag)
+        self.processes.append(Process(service, instance, log, driver, status, windows, self.clock.ms))
 
-    def _service(self, name: str) -> Service:
+    def _service(self, name: str, windows: OpenWindows | None) -> Service:
         plan, cases, rows = self.plan, use_cases(), self.plan.rows
         if name == "bridge":
             measurements = known_measurements()
@@ -210,7 +213,6 @@ class World:
                 return bridge.decide(batch, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
 
             return lambda: (first_acknowledged if self.switches.acknowledge_first else bridge.bridge)(rows, decided)
-        windows = self.databases.take() if name == "features" else None
         sources = label_sources(cases, self.databases.models)
         return {
             "features": lambda: features.features(windows, sources, rows=rows, fill_ms=1, grace_ms=plan.grace_ms, idle_ms=plan.idle_ms),
@@ -252,18 +254,22 @@ class World:
 
     def _die(self, process: Process, how: str) -> None:
         self._say(f"{self._name(process)} dies: {how}")
-        process.driver.close()
+        self._end(process)
         process.log.hang(self.clock.now_ms())
-        self.processes.remove(process)
         if process.doomed_ms is None:
             delay = self.rng.choice((200, 2 * SECOND, 9 * SECOND)) if not self._calm else 200
             self._restarts.append((self.clock.ms + delay, process.service, process.instance))
 
     def _stop(self, process: Process) -> None:
         self._say(f"{self._name(process)} is stopped")
-        process.driver.close()
+        self._end(process)
         process.log.close()
+
+    def _end(self, process: Process) -> None:
+        process.driver.close()
         self.processes.remove(process)
+        if process.windows is not None:
+            self.databases.give_back(process.windows)
 
     # What befalls them
 
