@@ -19,7 +19,7 @@ from mliot.errors import Fatal, Transient
 from mliot.settings import Settings
 from mliot.warehouse.access import WAIT_S, locked, warehouse_lock
 from mliot.warehouse.generations import forget_generation, settle_generation
-from mliot.warehouse.raw import RAW, TABLES, create_raw_tables
+from mliot.warehouse.raw import RAW, TABLES, create_raw_tables, create_staging_tables
 from mliot.warehouse.records import Batch, KafkaRecords, Records, Span
 
 PIPELINE = "mliot_ingest"
@@ -134,6 +134,7 @@ class Progress:
 def make_pipeline(settings: Settings) -> Any:
     """dlt's pipeline into the warehouse file; its working files and local state lie under ``settings.home``."""
     dlt.config["runtime.dlthub_telemetry"] = False
+    dlt.config["load.truncate_staging_dataset"] = True
     settings.home.mkdir(parents=True, exist_ok=True)
     return dlt.pipeline(
         PIPELINE,
@@ -185,6 +186,7 @@ def _plan(settings: Settings, pipeline: Any, records: Records, topics: Mapping[s
     readings = []
     with duckdb.connect(settings.warehouse_path) as con:
         create_raw_tables(con)
+        create_staging_tables(con, topics.values())
         for name, table in topics.items():
             topic = records.topic(name)
             if topic is None:

@@ -19,6 +19,7 @@ from mliot.errors import Fatal, Transient
 from mliot.settings import Settings
 from mliot.warehouse.access import locked, warehouse_lock
 from mliot.warehouse.ingest import ingest
+from mliot.warehouse.raw import RAW, STAGING
 from mliot.warehouse.records import NOT_TEXT, Batch, Columns, Span, Topic, _positions, as_text, as_texts
 
 TOPIC = "stream-frame"
@@ -95,6 +96,27 @@ def test_every_record_is_loaded_once_and_the_next_run_reads_on(settings: Setting
     assert {topic.topic: topic.read for topic in ingest(settings, TOPICS, records=kafka).topics} == {TOPIC: 31, "stream-label": 3}
     assert loaded(settings) == kafka.held()
     assert len(loaded(settings, "label", "stream-label")) == 3
+
+
+def test_what_is_loaded_takes_no_room_twice_nor_time_to_be_compressed_twice(settings: Settings) -> None:
+    kafka = MemoryRecords()
+    kafka.append(100)
+    ingest(settings, TOPICS, records=kafka)
+    with duckdb.connect(settings.warehouse_path) as con:
+        assert con.table(f'{STAGING}."frame"').count("*").fetchall() == [(0,)]
+        con.execute(f'insert into {STAGING}."frame" from {RAW}."frame"')
+        con.execute("checkpoint")
+        used = {name: _compression(con, f"{schema}.frame") for name, schema in (("staging", STAGING), ("kept", RAW))}
+    assert used["staging"] == {"Uncompressed"}
+    assert "Uncompressed" not in used["kept"]
+
+
+def _compression(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    """How the columns' values are kept; what is the same in every row, and what is null, has nothing to keep."""
+    found = con.execute(
+        f"select distinct compression from pragma_storage_info('{table}') where segment_type <> 'VALIDITY' and compression <> 'Constant'"
+    ).fetchall()
+    return {compression for (compression,) in found}
 
 
 def test_a_topic_without_records_has_an_empty_table(settings: Settings) -> None:
