@@ -23,21 +23,8 @@ from mliot.usecase import load_use_cases
 from mliot.warehouse.dbt import compile_for_stream
 
 SERVICES = ("bridge", "features", "inference", "store")
-USE_CASE = '''"""A level for every single frame."""
-
-from mliot.usecase import Label, RandomForest, UseCase
-
-COMFORT = UseCase(
-    name="comfort",
-    title="Comfort",
-    kind="class",
-    classes=(0, 1, 2, 3),
-    features="features_sensor_frame",
-    columns=("temperature", "humidity", "pressure", "luminosity", "dew_point", "vapour_pressure_deficit", "absolute_humidity"),
-    label=Label(measurement="fan_speed"),
-    candidates=(RandomForest(),),
-)
-'''
+USECASES = Path(__file__).parent / "usecases"
+"""One that predicts for every single frame."""
 NEWEST = "select at_ms from mliot.prediction where use_case = 'comfort' and not shadow order by made_ms desc limit 1"
 LOOK_EVERY_S = 0.5
 
@@ -99,9 +86,7 @@ class WholePath:
 @contextmanager
 def whole_path(folder: Path) -> Iterator[WholePath]:
     """The path, running and warmed up."""
-    (folder / "usecases").mkdir()
-    (folder / "usecases" / "comfort.py").write_text(USE_CASE, "utf-8")
-    settings = own_settings(folder, usecases=folder / "usecases")
+    settings = own_settings(folder, usecases=USECASES)
     compile_for_stream(settings)
     use_cases = load_use_cases(settings.usecases)
     for name in ("comfort", "fan_speed"):

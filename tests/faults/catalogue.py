@@ -32,6 +32,8 @@ ONE_ONLY = "online"
 """By its contract it runs as one instance: its weights belong to the whole stream."""
 LINKS = {"kafka": "Kafka", "artemis": "the MQTT broker", "postgres": "PostgreSQL", "endpoint": "the endpoint"}
 FENCED = 47
+ENOUGH_S = {"endpoint": 70.0}
+"""It is asked once a minute, as windows close: a shorter fault could pass unnoticed."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Fault:
     clock_off_ms: Callable[[str], int] = right_clock
     keeps_log: bool = True
     """False where a topic loses its records: then the store alone is asked."""
+    at_least_s: float = 0.0
+    """It lasts so long, however short the others are."""
     quiet: bool = False
     """Nothing is published meanwhile, and what was is in the store before."""
 
@@ -181,7 +185,10 @@ def _of(away: Callable[[Site, str], AbstractContextManager[Remarks]], part: str)
 CATALOGUE: tuple[Fault, ...] = (
     Fault("late-end", "EndTxn of features, inference and online in turn held back until the next transaction has begun", ends_held),
     *(Fault(f"kill-{part}", f"kill -9 of {part}", _of(killed, part), part, at_once=True) for part in (*SERVICES, *SERVERS)),
-    *(Fault(f"stop-{part}", f"SIGSTOP of {part}, then SIGCONT", _of(stopped, part), part) for part in (*SERVICES, *SERVERS)),
+    *(
+        Fault(f"stop-{part}", f"SIGSTOP of {part}, then SIGCONT", _of(stopped, part), part, at_least_s=ENOUGH_S.get(part, 0.0))
+        for part in (*SERVICES, *SERVERS)
+    ),
     Fault("kill-everything", "kill -9 of every process at once, supervisors too; then up", everything_killed, at_once=True),
     Fault("restart-everything", "mliot down, mliot up", everything_restarted, at_once=True),
     *(
@@ -196,8 +203,14 @@ CATALOGUE: tuple[Fault, ...] = (
     ),
     Fault("clock-ahead", "one device's clock is a day ahead: its frames are dead letters", nothing, clock_off_ms=_clock(DAY_MS)),
     Fault("clock-behind", "one device's clock is a day behind: its frames are kept, and late", nothing, clock_off_ms=_clock(-DAY_MS)),
-    *(Fault(f"delay-{part}", f"{DELAY_S * 1000:g} ms more to and from {name}", _of(delayed, part)) for part, name in LINKS.items()),
-    *(Fault(f"cut-{part}", f"connections to {name} cut every {CUT_EVERY_S:g} s", _of(cut, part)) for part, name in LINKS.items()),
+    *(
+        Fault(f"delay-{part}", f"{DELAY_S * 1000:g} ms more to and from {name}", _of(delayed, part), at_least_s=ENOUGH_S.get(part, 0.0))
+        for part, name in LINKS.items()
+    ),
+    *(
+        Fault(f"cut-{part}", f"connections to {name} cut every {CUT_EVERY_S:g} s", _of(cut, part), at_least_s=ENOUGH_S.get(part, 0.0))
+        for part, name in LINKS.items()
+    ),
     *(Fault(f"full-{part}", f"the disk of {part} is full", partial(full, part=part), part, needs_root=True) for part in DISKS),
     Fault(
         "topic-recreated",

@@ -88,7 +88,7 @@ class Judge:
             if watch is not None:
                 row.said = exits.enter_context(watch.watching())
             if not fault.at_once:
-                time.sleep(self._seconds_away)  # the fault lasts so long; nothing is waited for
+                time.sleep(max(self._seconds_away, fault.at_least_s))  # the fault lasts so long; nothing is waited for
             elif row.said is not None:
                 self._until_said(row.said)
             over = self._clock.monotonic()
