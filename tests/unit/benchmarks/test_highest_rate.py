@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.rows.latency import is_level
+from benchmarks.rows.highest_rate import is_level
 
 
 @pytest.mark.parametrize(
