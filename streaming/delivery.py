@@ -52,6 +52,15 @@ class Delivery:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            # no time limit: a record that MQTT was not yet acknowledged for waits as long as Kafka is away
-            self._producer = Producer(self._settings.producer(**{"message.timeout.ms": 0, "error_cb": self._on_error}))
+            self._producer = Producer(
+                self._settings.producer(
+                    **{
+                        # no time limit: a record that MQTT was not yet acknowledged for waits as long as Kafka is away
+                        "message.timeout.ms": 0,
+                        # meanwhile the next batch grows, so that there are fewer: each one wakes Kafka and all that read what it brings
+                        "linger.ms": self._settings.fill_ms,
+                        "error_cb": self._on_error,
+                    }
+                )
+            )
         return self._producer

@@ -23,10 +23,11 @@ class KafkaSettings:
     service: str
     instance: str = "0"
     transaction_s: float = 30.0
+    fill_ms: int = 10
 
     @classmethod
     def of(cls, settings: Settings, service: str) -> "KafkaSettings":
-        return cls(settings.kafka_address, service, settings.instance, settings.transaction_s)
+        return cls(settings.kafka_address, service, settings.instance, settings.transaction_s, settings.commit_ms)
 
     @property
     def group(self) -> str:
