@@ -19,6 +19,8 @@ from streaming.topiclives import TopicLives, position_of
 from streaming.transactions import Transactions
 
 log = structlog.get_logger()
+ASSIGNED_S = 30.0
+"""A member whom Kafka answers and tells nothing for so long is stuck. A group that lets another member finish its batch takes seconds."""
 
 
 class KafkaLog:
@@ -33,6 +35,7 @@ class KafkaLog:
         self._topics: tuple[str, ...] = ()
         self._assigned: tuple[TopicPartition, ...] = ()
         self._moved = ""
+        self._told_by: Deadline | None = None
         self._membership: Any = None
         self._at_end: set[Partition] = set()
         self._down = ""
@@ -63,6 +66,7 @@ class KafkaLog:
         if not self._assigned:
             self._note(consumer.consume(1, 0.5))
         if not self._assigned:
+            self._leave_stuck(consumer)
             raise Transient(self._away("no partitions are assigned yet"))
         self._moved = ""
         self._membership = consumer.consumer_group_metadata()
@@ -170,7 +174,8 @@ class KafkaLog:
             if self._assigned == tuple(paused):
                 self._consumer.resume(paused)
         if self._moved:
-            raise Rewound(self._moved)
+            moved, self._moved = self._moved, ""  # said once; whoever is rewound begins with Open
+            raise Rewound(moved)
 
     def _join(self, topics: tuple[str, ...]) -> Consumer:
         if self._consumer is None or self._topics != topics:
@@ -192,8 +197,22 @@ class KafkaLog:
                 )
             )
             self._topics = topics
+            self._told_by = Deadline.after(self._clock, ASSIGNED_S)
             self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         return self._consumer
+
+    def _leave_stuck(self, consumer: Consumer) -> None:
+        """Throws away a client that Kafka answers and that is yet not told its partitions, not even that it gets none.
+
+        Seen once, after a Kafka that stood still for half a minute. It is not closed, which waits for the group to let it go. Raises
+        :class:`Transient` where Kafka is away.
+        """
+        if self._told_by is None or not self._told_by.passed():
+            return
+        self._told_by = Deadline.after(self._clock, ASSIGNED_S)
+        self._probe(consumer)
+        log.warning("joins the group anew", service=self._settings.service, reason=f"nothing was assigned within {ASSIGNED_S:g} s")
+        self._consumer = None
 
     def _joined(self) -> Consumer:
         if self._consumer is None:
@@ -247,11 +266,13 @@ class KafkaLog:
     def _on_assign(self, _: Consumer, parts: list[TopicPartition]) -> None:
         self._assigned = tuple(TopicPartition(part.topic, part.partition) for part in parts)
         self._moved = "partitions were assigned"
+        self._told_by = None
 
     def _on_revoke(self, _: Consumer, parts: list[TopicPartition]) -> None:
         self._assigned = ()
         self._at_end.clear()
         self._moved = f"{len(parts)} partitions were revoked"
+        self._told_by = Deadline.after(self._clock, ASSIGNED_S)
 
     def _away(self, detail: str) -> str:
         return f"Kafka at {self._settings.bootstrap}: {self._down or detail}"
