@@ -25,7 +25,7 @@ class PostgresStore:
     """The store port. It connects when first needed and again after a lost connection."""
 
     def __init__(self, dsn: str, consumer: str = "store", connect_timeout_s: int = 3) -> None:
-        self._dsn = dsn
+        self._dsn = with_patience(dsn)
         self._consumer = consumer
         self._timeout = connect_timeout_s
         self._connection: psycopg.Connection[Any] | None = None
@@ -94,11 +94,7 @@ class PostgresStore:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(
-                with_patience(self._dsn),
-                connect_timeout=self._timeout,
-                options="-c search_path=mliot",
-                autocommit=True,
-                application_name="mliot-store",
+                self._dsn, connect_timeout=self._timeout, options="-c search_path=mliot", autocommit=True, application_name="mliot-store"
             )
         return self._connection
 

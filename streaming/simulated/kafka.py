@@ -26,10 +26,9 @@ class SimulatedKafka:
         self.transactions = Coordinator(self.clock.now_ms, self.log, self.group)
 
     def log(self, partition: Partition) -> PartitionLog:
-        found = self.logs.get(partition)
-        if found is None:
-            found = self.logs[partition] = PartitionLog()
-        return found
+        if partition not in self.logs:
+            self.logs[partition] = PartitionLog()
+        return self.logs[partition]
 
     def group(self, name: str) -> Group:
         if name not in self.groups:

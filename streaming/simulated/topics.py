@@ -58,7 +58,7 @@ class PartitionLog:
     @property
     def stable(self) -> int:
         """Where a committed reader's view ends: the first record of a transaction whose marker is missing (last stable offset)."""
-        return min(self._unmarked.values()) if self._unmarked else len(self.entries)
+        return min(self._unmarked.values(), default=self.end)
 
     def read(self, first: int, most: int) -> tuple[list[Record], int]:
         """Up to ``most`` committed records from offset ``first`` on, and where to go on from: markers and aborted records are skipped."""

@@ -182,13 +182,14 @@ def _of(away: Callable[[Site, str], AbstractContextManager[Remarks]], part: str)
     return partial(away, **{"part": part})
 
 
+def _lasting(name: str, what: str, away: Callable[[Site, str], AbstractContextManager[Remarks]], part: str, *, must_be_said: bool) -> Fault:
+    return Fault(name, what, _of(away, part), part if must_be_said else "", at_least_s=ENOUGH_S.get(part, 0.0))
+
+
 CATALOGUE: tuple[Fault, ...] = (
     Fault("late-end", "EndTxn of features, inference and online in turn held back until the next transaction has begun", ends_held),
     *(Fault(f"kill-{part}", f"kill -9 of {part}", _of(killed, part), part, at_once=True) for part in (*SERVICES, *SERVERS)),
-    *(
-        Fault(f"stop-{part}", f"SIGSTOP of {part}, then SIGCONT", _of(stopped, part), part, at_least_s=ENOUGH_S.get(part, 0.0))
-        for part in (*SERVICES, *SERVERS)
-    ),
+    *(_lasting(f"stop-{part}", f"SIGSTOP of {part}, then SIGCONT", stopped, part, must_be_said=True) for part in (*SERVICES, *SERVERS)),
     Fault("kill-everything", "kill -9 of every process at once, supervisors too; then up", everything_killed, at_once=True),
     Fault("restart-everything", "mliot down, mliot up", everything_restarted, at_once=True),
     *(
@@ -204,11 +205,11 @@ CATALOGUE: tuple[Fault, ...] = (
     Fault("clock-ahead", "one device's clock is a day ahead: its frames are dead letters", nothing, clock_off_ms=_clock(DAY_MS)),
     Fault("clock-behind", "one device's clock is a day behind: its frames are kept, and late", nothing, clock_off_ms=_clock(-DAY_MS)),
     *(
-        Fault(f"delay-{part}", f"{DELAY_S * 1000:g} ms more to and from {name}", _of(delayed, part), at_least_s=ENOUGH_S.get(part, 0.0))
+        _lasting(f"delay-{part}", f"{DELAY_S * 1000:g} ms more to and from {name}", delayed, part, must_be_said=False)
         for part, name in LINKS.items()
     ),
     *(
-        Fault(f"cut-{part}", f"connections to {name} cut every {CUT_EVERY_S:g} s", _of(cut, part), at_least_s=ENOUGH_S.get(part, 0.0))
+        _lasting(f"cut-{part}", f"connections to {name} cut every {CUT_EVERY_S:g} s", cut, part, must_be_said=False)
         for part, name in LINKS.items()
     ),
     *(Fault(f"full-{part}", f"the disk of {part} is full", partial(full, part=part), part, needs_root=True) for part in DISKS),

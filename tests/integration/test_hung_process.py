@@ -43,15 +43,20 @@ with KafkaLog(KafkaSettings(bootstrap, service, "0")) as log:
 """
 
 
+def opened(log: KafkaLog, topic: str, deadline: Deadline) -> Assignment:
+    """What a new member of the group is assigned of ``topic``."""
+    while not deadline.passed():
+        try:
+            return log.open(Open((topic,)))
+        except Transient:
+            continue
+    raise AssertionError(f"nothing of {topic} was assigned in time")
+
+
 def one_read(log: KafkaLog, topic: str) -> Record:
     """The first record of ``topic``, read as a member of the group."""
     deadline = Deadline.after(SystemClock(), 60)
-    assignment: Assignment = {}
-    while not assignment and not deadline.passed():
-        try:
-            assignment = log.open(Open((topic,)))
-        except Transient:
-            continue
+    assignment = opened(log, topic, deadline)
     log.seek(Seek({partition: position.offset for partition, position in assignment.items()}))
     while not deadline.passed():
         batch = log.read(Read(1))

@@ -11,7 +11,8 @@ from mliot.errors import Transient
 from mliot.stack.standalone import StandaloneServer
 from streaming.kafka import ASSIGNED_S, KafkaLog
 from streaming.kafkaclient import KafkaSettings
-from streaming.ports import Assignment, Open
+from streaming.ports import Open
+from tests.integration.test_hung_process import opened
 
 pytestmark = pytest.mark.stack
 
@@ -31,56 +32,38 @@ def topic(kafka_server: StandaloneServer) -> str:
     return name
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Consumer]:
-    """The clients that were made, the first of them deaf."""
+def made(monkeypatch: pytest.MonkeyPatch, first: type[Consumer] = Consumer) -> list[Consumer]:
+    """The clients that are made from now on, in that order, the first of them of another kind."""
     clients: list[Consumer] = []
 
     def make(config: dict[str, object]) -> Consumer:
-        clients.append(Consumer(config) if clients else Deaf(config))
+        clients.append(Consumer(config) if clients else first(config))
         return clients[-1]
 
     monkeypatch.setattr("streaming.kafka.Consumer", make)
     return clients
 
 
-def test_a_client_that_is_told_nothing_is_thrown_away(kafka_server: StandaloneServer, topic: str, made: list[Consumer]) -> None:
-    clock = ManualClock()
+def test_a_client_that_is_told_nothing_is_thrown_away(kafka_server: StandaloneServer, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients, clock = made(monkeypatch, Deaf), ManualClock()
     with KafkaLog(KafkaSettings(kafka_server.settings.kafka_address, topic), clock, reads_only=True) as log:
         for _ in range(2):
             with pytest.raises(Transient, match="no partitions are assigned yet"):
                 log.open(Open((topic,)))
-        assert len(made) == 1, "it is waited for"
+        assert len(clients) == 1, "it is waited for"
         clock.advance(round(ASSIGNED_S * 1000))
-        assert len(opened(log, topic)) == 2
-    assert len(made) == 2
+        assert len(opened(log, topic, Deadline.after(SystemClock(), 60))) == 2
+    assert len(clients) == 2
 
 
 def test_a_member_that_is_given_no_partitions_stays(kafka_server: StandaloneServer, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Consumer] = []
-
-    def make(config: dict[str, object]) -> Consumer:
-        made.append(Consumer(config))
-        return made[-1]
-
-    monkeypatch.setattr("streaming.kafka.Consumer", make)
-    clock = ManualClock()
+    clients, clock = made(monkeypatch), ManualClock()
     with KafkaLog(KafkaSettings(kafka_server.settings.kafka_address, topic), clock, reads_only=True) as log:
-        assert len(opened(log, topic)) == 2
-        log._on_revoke(made[0], [])
-        log._on_assign(made[0], [])  # others have them all
+        assert len(opened(log, topic, Deadline.after(SystemClock(), 60))) == 2
+        log._on_revoke(clients[0], [])
+        log._on_assign(clients[0], [])  # others have them all
         for _ in range(3):
             clock.advance(round(ASSIGNED_S * 1000))
             with pytest.raises(Transient, match="no partitions are assigned yet"):
                 log.open(Open((topic,)))
-    assert len(made) == 1
-
-
-def opened(log: KafkaLog, topic: str) -> Assignment:
-    deadline = Deadline.after(SystemClock(), 60)
-    while not deadline.passed():
-        try:
-            return log.open(Open((topic,)))
-        except Transient:
-            continue
-    raise AssertionError("no partitions were assigned within 60 s")
+    assert len(clients) == 1
