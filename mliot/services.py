@@ -48,6 +48,7 @@ class ServiceStatus:
         self._last_error = ""
         self._last_error_ms: int | None = None
         self._asked: tuple[str, float] | None = None
+        self._absent = ""
 
     def asking(self, part: str) -> None:
         """``part`` is asked for something from now on, until :meth:`ok` or :meth:`waiting`."""
@@ -75,6 +76,15 @@ class ServiceStatus:
         with self._lock:
             self._wait(why)
 
+    def absent(self, why: str) -> bool:
+        """A part that is seldom asked would not answer now, and ``why``; empty once it would. Returns whether that is news."""
+        with self._lock:
+            news = bool(why) != bool(self._absent)
+            self._absent = why
+            if news and why:
+                self._err(why)
+            return news
+
     def error(self, text: str) -> None:
         with self._lock:
             self._err(text)
@@ -99,7 +109,7 @@ class ServiceStatus:
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
             return {
                 "service": self.service,
-                "state": self._state,
+                "state": "waiting" if self._absent and self._state == "ok" else self._state,
                 "since_ms": self._since_ms,
                 "rate_per_s": round(read / RATE_OVER_S, 2),
                 "lag": self._lag,

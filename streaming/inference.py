@@ -4,6 +4,7 @@ Model server down: the offsets wait and nothing is lost. No champion yet: the ro
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isfinite
 
 import msgspec
@@ -93,7 +94,8 @@ def run(settings: Settings) -> None:
     """The inference service as a process, until it is told to stop."""
     use_cases = load_use_cases(settings.usecases)
     with ModelClient(settings.endpoint_address) as model:
-        serve(settings, "inference", lambda: inference(use_cases, settings.batch_rows, settings.commit_ms), {Score: model.score})
+        service = partial(inference, use_cases, settings.batch_rows, settings.commit_ms)
+        serve(settings, "inference", service, {Score: model.score}, probe=model.absent)
 
 
 if __name__ == "__main__":

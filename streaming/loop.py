@@ -38,6 +38,7 @@ from streaming.ports import (
 
 PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 LOOK_EVERY_S = 0.5
+PROBE_EVERY_S = 1.0
 PARTS: Mapping[type, str] = {
     **dict.fromkeys((Open, Seek, Read, Recall, Commit, Deliver), "Kafka"),
     **dict.fromkeys((Receive, Acknowledge, Publish), "MQTT broker"),
@@ -154,14 +155,43 @@ def drive(
 @contextmanager
 def watched(status: ServiceStatus) -> Iterator[None]:
     """While the block runs, says of a part that hangs, so that the effect neither succeeds nor fails, that it is waited for."""
-    over = threading.Event()
 
     def look() -> None:
-        while not over.wait(LOOK_EVERY_S):
-            if why := status.overdue():
-                log.warning("waiting", service=status.service, reason=why)
+        if why := status.overdue():
+            log.warning("waiting", service=status.service, reason=why)
 
-    thread = threading.Thread(target=look, name="watch", daemon=True)
+    with _every(LOOK_EVERY_S, look):
+        yield
+
+
+@contextmanager
+def probed(status: ServiceStatus, probe: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, says of a part that is asked too seldom for its absence to be noticed whether it would answer.
+
+    ``probe()`` answers why it would not, or nothing, within :data:`mliot.services.SLOW_S`.
+    """
+
+    def look() -> None:
+        why = probe()
+        if status.absent(why):
+            if why:
+                log.warning("waiting", service=status.service, reason=why)
+            else:
+                log.info("going on", service=status.service)
+
+    with _every(PROBE_EVERY_S, look):
+        yield
+
+
+@contextmanager
+def _every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
+    over = threading.Event()
+
+    def until_over() -> None:
+        while not over.wait(seconds):
+            look()
+
+    thread = threading.Thread(target=until_over, name="watch", daemon=True)
     thread.start()
     try:
         yield

@@ -7,6 +7,7 @@ import httpx
 import msgspec
 
 from mliot.errors import Fatal, Transient
+from mliot.services import SLOW_S
 from streaming.ports import Score, Scored, Scores
 
 
@@ -49,17 +50,28 @@ class ModelClient:
                 headers={"content-type": "application/json"},
             )
         except httpx.TransportError as error:
-            raise Transient(f"model server at {self._url}: {type(error).__name__}: {error}") from error
+            raise Transient(self._away(f"{type(error).__name__}: {error}")) from error
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and no_champion(response):
             return None
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            raise Transient(f"model server at {self._url}: HTTP {response.status_code}: {response.text[:200]}")
+            raise Transient(self._away(f"HTTP {response.status_code}: {response.text[:200]}"))
         if response.is_error:
             raise Fatal(
                 f"model server at {self._url} refused rows of {effect.use_case}: HTTP {response.status_code}: {response.text[:500]}"
             )
         body = self._decoder.decode(response.content)
         return Scores(body.model_version, body.feature_version, [Scored(p.value, p.probability, p.low, p.high) for p in body.predictions])
+
+    def absent(self) -> str:
+        """Why rows would not be scored now; empty where they would. A server that hangs is given :data:`mliot.services.SLOW_S`."""
+        try:
+            answered = self._http.get("/readyz", timeout=SLOW_S)
+        except httpx.TransportError as error:
+            return self._away(f"{type(error).__name__}: {error}")
+        return "" if answered.is_success else self._away(f"HTTP {answered.status_code}")
+
+    def _away(self, why: str) -> str:
+        return f"model server at {self._url}: {why}"
 
 
 def no_champion(response: httpx.Response) -> bool:

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from mliot.errors import Fatal, UserError
@@ -13,7 +14,7 @@ from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
 from streaming.kafka import KafkaLog
 from streaming.kafkaclient import KafkaSettings
-from streaming.loop import Performers, drive, log_performers, until_signalled, watched
+from streaming.loop import Performers, drive, log_performers, probed, until_signalled, watched
 from streaming.ports import Service
 
 STOPPED_SHORT = 70
@@ -47,10 +48,11 @@ def serve(
     performers: Mapping[type, Callable[[Any], Any]] | None = None,
     *,
     reads_only: bool = False,
+    probe: Callable[[], str] | None = None,
 ) -> None:
     """Runs ``service`` on the real Kafka until the process is told to stop; ``performers`` are those of its other ports.
 
-    ``reads_only``: its positions are kept elsewhere than in Kafka.
+    ``reads_only``: its positions are kept elsewhere than in Kafka. ``probe``: see :func:`streaming.loop.probed`.
     """
     collect_seldom()
     status = ServiceStatus(name)
@@ -58,6 +60,7 @@ def serve(
         until_signalled() as stop,
         listening(status, settings),
         watched(status),
+        probed(status, probe) if probe else nullcontext(),
         KafkaLog(KafkaSettings.of(settings, name), reads_only=reads_only) as log,
     ):
         everything: Performers = {**log_performers(log), **(performers or {})}

@@ -44,8 +44,12 @@ class Row:
 
     @property
     def in_time(self) -> bool:
-        """False where ``mliot status`` took longer than it may to say that a part is away."""
-        return self.said is None or (self.said.status is not None and self.said.status <= WITHIN_S)
+        """False where ``mliot status`` took longer than it may to say that a part is away, or, of a server that stays away, a service."""
+        if self.said is None:
+            return True
+        stays_away = self.fault.part in SERVERS and not self.fault.at_once
+        owed = (self.said.status, self.said.metric, self.said.log) if stays_away else (self.said.status,)
+        return all(seconds is not None and seconds <= WITHIN_S for seconds in owed)
 
 
 class Judge:

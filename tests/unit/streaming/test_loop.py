@@ -5,7 +5,7 @@ import pytest
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Fatal, Transient
 from mliot.services import SLOW_S, ServiceStatus
-from streaming.loop import drive, watched
+from streaming.loop import drive, probed, watched
 from streaming.ports import Batch, Commit, Effects, Open, Outcome, Positions, Read, Rewound
 
 
@@ -104,3 +104,22 @@ def test_a_part_that_hangs_is_waited_for_until_it_answers() -> None:
         drive(asks, {Positions: hangs, Read: lambda _: BATCH}, status=status, stopped=lambda: len(seen) == 2, idle=lambda _: None)
     assert seen == ["PostgreSQL has not answered for 3 s", "ok"]
     assert status.snapshot()["counts"]["errors"] == 1
+
+
+def test_a_part_that_is_seldom_asked_is_told_of_while_nothing_is_asked_of_it() -> None:
+    status = ServiceStatus("inference", ManualClock())
+    answers = iter(["model server: away", "model server: away", ""])
+    status.ok()
+    states: list[str] = []
+
+    def probe() -> str:
+        states.append(status.snapshot()["state"])
+        return next(answers, "")
+
+    with probed(status, probe):
+        deadline = Deadline.after(SystemClock(), 10)
+        while len(states) < 4:
+            status.ok()  # the loop goes on reading meanwhile
+            assert not deadline.passed()
+    assert states == ["ok", "waiting", "waiting", "ok"]
+    assert (status.snapshot()["last_error"], status.snapshot()["counts"]["errors"]) == ("model server: away", 1)
