@@ -45,6 +45,7 @@ Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 
 _NAME = re.compile(NAME)
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -57,6 +58,14 @@ def is_name(text: str) -> bool:
 def _matches_name(text: str) -> bool:
     """Remembered: the same devices come again and again."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_traceparent(text: str) -> bool:
+    """True where ``text`` is a trace's and a span's id as W3C Trace Context (level 1, section 3.2.2) writes them.
+
+    Anything else that stands in their place is ignored, as section 3.2.2.1 asks.
+    """
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 def holds_zero(json: bytes) -> bool:

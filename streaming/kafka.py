@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Fatal, Transient
+from mliot.fields import is_traceparent
 from streaming.delivery import Delivery
 from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
 from streaming.kafkaproducer import KafkaProducer
@@ -300,15 +301,9 @@ def _end(message: Any) -> tuple[int, int]:
     return int(message.partition()), int(message.offset())
 
 
-LONGEST_TRACEPARENT = 64
-"""That of W3C has 55 characters; what is longer, or not printable, comes from a foreign writer and is left out."""
-
-
 def _record(message: Any) -> Record:
     key, value, headers = message.key(), message.value(), message.headers()
     traceparent = next((v.decode("ascii", "replace") for k, v in headers if k == "traceparent" and v), "") if headers else ""
-    if len(traceparent) > LONGEST_TRACEPARENT or not traceparent.isprintable():
-        traceparent = ""
     return Record(
         message.topic(),
         message.partition(),
@@ -316,5 +311,5 @@ def _record(message: Any) -> Record:
         message.timestamp()[1],
         key.decode("utf-8", "replace") if key else "",
         value or b"",
-        traceparent,
+        traceparent if is_traceparent(traceparent) else "",
     )

@@ -1,6 +1,5 @@
 """The broker port on a real MQTT 5 broker: a persistent session, manual acks, back pressure by Receive Maximum."""
 
-import re
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -9,14 +8,13 @@ from itertools import islice
 from mliot import mqtt
 from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Transient
+from mliot.fields import is_traceparent
 from streaming.ports import Acknowledge, Outgoing, Publish, Receive, Received
 
 SESSION_EXPIRY_S = 7 * 86_400
 RECEIVE_MAXIMUM = 10_000
 PUBLISH_WAIT_S = 2.0
 STOP_S = 5.0
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context level 1, section 3.2.2; anything else that a device sends there is ignored, as section 3.2.2.1 asks."""
 
 
 class MqttBroker:
@@ -94,4 +92,4 @@ class MqttBroker:
 
 
 def _traceparent(message: mqtt.Received) -> str:
-    return next((value for name, value in message.user_properties if name == "traceparent" and _TRACEPARENT.fullmatch(value)), "")
+    return next((value for name, value in message.user_properties if name == "traceparent" and is_traceparent(value)), "")

@@ -12,6 +12,7 @@ import pytest
 
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Transient
+from mliot.messages import traceparent_of
 from streaming.ports import Batch, Commit, Deliver, Emit, Log, Open, Outcome, Partition, Position, Read, Recall, Record, Rewound, Seek
 from streaming.simulated import SimulatedKafka, SimulatedLog
 from streaming.simulated.coordinator import EndTxn
@@ -69,7 +70,9 @@ class World:
 
     def write(self, *keys_and_values: tuple[str, str]) -> None:
         out = Outcome("writer", 0)
-        out.emits += [Emit(self.source, key, value.encode(), f"trace-{value}", 1000 + n) for n, (key, value) in enumerate(keys_and_values)]
+        out.emits += [
+            Emit(self.source, key, value.encode(), traceparent_of(value), 1000 + n) for n, (key, value) in enumerate(keys_and_values)
+        ]
         writer = self._running.get("writer") or self.restart("writer")
         attempt(lambda: writer.deliver(Deliver(out)))
 
@@ -206,7 +209,7 @@ def test_records_come_whole_and_in_order_by_key(world: World) -> None:
         mine = [record for record in records if record.key == key]
         assert len({record.partition for record in mine}) == 1
         assert values(mine) == [f"value-{n}" for n in range(30) if f"key-{n % 3}" == key]
-    assert all(record.traceparent == f"trace-{record.value.decode()}" for record in records)
+    assert all(record.traceparent == traceparent_of(record.value.decode()) for record in records)
     assert {record.timestamp_ms for record in records} == set(range(1000, 1030))
 
 

@@ -1,10 +1,12 @@
 """What a field may hold is checked as a record is read, in every service alike."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
-from mliot.fields import holds_zero, plain
-from mliot.messages import Ack, DeadLetter, Feature, Frame, Label, Prediction, Window, decode, readable
+from mliot.fields import holds_zero, is_traceparent, plain
+from mliot.messages import Ack, DeadLetter, Feature, Frame, Label, Prediction, Window, decode, readable, traceparent_of
 
 LABEL = {"use_case": "fan_speed", "feature_id": "f", "key": "a", "place_id": "a", "label_ms": 1, "available_ms": 1, "value": 1.0}
 
@@ -69,3 +71,12 @@ def test_a_dead_letter_quotes_in_printable_characters_and_keeps_the_bytes() -> N
 
 def test_what_is_printable_stays() -> None:
     assert plain("é 😀", 10) == "é 😀"
+
+
+@pytest.mark.parametrize(
+    "spoilt", [str.upper, lambda text: text[:-1], lambda text: f"{text}\n", lambda text: text.replace("00-", "ff-", 1)]
+)
+def test_a_trace_is_one_as_w3c_writes_it(spoilt: Callable[[str], str]) -> None:
+    trace = traceparent_of("a frame")
+    assert is_traceparent(trace)
+    assert not is_traceparent(spoilt(trace))
