@@ -37,14 +37,15 @@ def serving(use_cases: Mapping[str, UseCase], place_id: str, measured: Iterable[
 def reading_line(use_case: UseCase | None, measurements: Mapping[str, Measurement], measured: Iterable[str]) -> tuple[str, str] | None:
     """Grain and column of the reading to draw beside a use case's predictions (or alone, where there is none); None for none.
 
-    It is the first of the use case's columns that is an average of a known measurement, unless that is what it predicts.
+    It is the first of the use case's columns that is a known measurement or its average, unless that is what it predicts.
     """
     names = set(measured)
     if use_case is None:
         first = next((name for name in measurements if name in names), None)
         return (PLAIN_GRAIN, f"{first}_avg") if first else None
     grain = GRAINS.get(grain_of(use_case))
-    column = next((c for c in use_case.columns if c.endswith("_avg") and c.removesuffix("_avg") in measurements), None)
+    averages = (column if column.endswith("_avg") else f"{column}_avg" for column in use_case.columns)
+    column = next((average for average in averages if average.removesuffix("_avg") in measurements), None)
     if column is None or column == use_case.label.column:
         return None
     return (PLAIN_GRAIN if grain is None or grain.by_device else grain.name), column
@@ -82,4 +83,4 @@ def measured_at(readings: Sequence[Reading]) -> dict[str, list[str]]:
 
 
 def _measurement(column: str, measured: set[str]) -> bool:
-    return any(column.startswith(f"{name}_") for name in measured)
+    return column in measured or any(column.startswith(f"{name}_") for name in measured)

@@ -40,18 +40,27 @@ class Label(Declaration):
 
     ``sensor`` restricts it to one device's windows (of the same length as the features'), else the place's windows are taken.
     A label may be learnt from ``arrives_after`` its window's end, no earlier.
+
+    A label that arrives on the topic ``stream-label`` stands instead of the one in the window. Without a ``measurement`` there are no
+    others: for what no device measures, and for rows that have no windows, those of single frames.
     """
 
-    measurement: str
+    measurement: str | None = None
     statistic: Literal["last", "avg", "min", "max"] = "last"
     sensor: str | None = None
     horizon: Span = timedelta(0)
     arrives_after: Span = timedelta(0)
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Label":
+        if self.sensor is not None and self.measurement is None:
+            raise ValueError("sensor needs a measurement, whose windows of that device hold the label")
+        return self
+
     @property
-    def column(self) -> str:
-        """The label's column in the window models."""
-        return f"{self.measurement}_{self.statistic}"
+    def column(self) -> str | None:
+        """The label's column in the window models; None where no window holds it."""
+        return f"{self.measurement}_{self.statistic}" if self.measurement else None
 
     @property
     def horizon_ms(self) -> int:

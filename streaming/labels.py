@@ -10,26 +10,26 @@ from mliot.usecase import UseCase
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where one use case's labels are read: windows of ``grain`` (of one device's, where the label names a sensor)."""
+    """Where one use case's labels are read: ``column`` in windows of ``grain`` (of one device's, where the label names a sensor)."""
 
     use_case: UseCase
     feature_grain: str
     grain: str
-    window_ms: int
+    column: str
 
     @classmethod
     def of(cls, use_case: UseCase, models: FeatureModels) -> "LabelSource | None":
-        """None where the features have no windows, so that labels come on their own topic only."""
-        features = models.feature(use_case.features)
-        if not features.window_ms:
+        """None where no window holds them, so that labels come on their own topic only."""
+        features, column = models.feature(use_case.features), use_case.label.column
+        if column is None or not features.window_ms:
             return None
         span = features.grain.rpartition("_")[2]
-        return cls(use_case, features.grain, f"sensor_{span}" if use_case.label.sensor else features.grain, features.window_ms)
+        return cls(use_case, features.grain, f"sensor_{span}" if use_case.label.sensor else features.grain, column)
 
     def read(self, window: Window) -> Label | None:
         """The label in ``window``, or None where it holds none for this use case: no reading, or one that is no class."""
         label = self.use_case.label
-        value = window.values.get(label.column)
+        value = window.values.get(self.column)
         if window.grain != self.grain or value is None or (label.sensor and window.key != label.sensor):
             return None
         if not self.use_case.serves(window.place_id) or not self.use_case.has_label(value):

@@ -9,6 +9,6 @@ COMFORT = UseCase(
     classes=(0, 1, 2, 3),
     features="features_sensor_frame",
     columns=("temperature", "humidity", "pressure", "luminosity", "dew_point", "vapour_pressure_deficit", "absolute_humidity"),
-    label=Label(measurement="fan_speed"),
+    label=Label(),
     candidates=(RandomForest(),),
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dashboard.plan import WINDOWS_SHOWN, measured_at, reading_line, serving, span_ms, window_ms
+from dashboard.plan import WINDOWS_SHOWN, grain_of, measured_at, reading_line, serving, span_ms, window_ms
 from dashboard.rows import Answer, Reading, StoreRows
 from dashboard.view.charts import Chart, Frame, Sample, chart, extent
 from dashboard.view.wording import (
@@ -18,7 +18,7 @@ from dashboard.view.wording import (
     unit_of,
     with_unit,
 )
-from mliot.lineage.grains import HOUR_MS
+from mliot.lineage.grains import GRAINS, HOUR_MS
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 
@@ -119,8 +119,9 @@ def _value(name: str, value: float, known: Known) -> ValueView:
 def _answer(place: _Place, use_case: UseCase) -> AnswerView:
     answer = next((a for a in place.rows.newest if (a.place_id, a.use_case) == (place.place_id, use_case.name)), None)
     if answer is None:
-        window = "hour" if window_ms(use_case) >= HOUR_MS else "minute"
-        return AnswerView(use_case.title, waits_for=f"no prediction yet: the first comes when a {window} closes under a champion")
+        grain = GRAINS.get(grain_of(use_case))
+        when = f"when a {grain.span} closes" if grain else "with the next frame"
+        return AnswerView(use_case.title, waits_for=f"no prediction yet: the first comes {when} under a champion")
     return AnswerView(
         use_case.title,
         with_unit(answer.value, use_case.unit),

@@ -2,7 +2,8 @@
   What a use case learns from: one row a feature row whose label is known, features as they were when the label was not.
 
   features, columns       the feature model and those of its columns that the model sees
-  labels, label_key       the window model that holds the label, and the one key of it that counts (none: every place's own windows)
+  labels, label_key       the window model that holds the label (none: it only arrives), and the one key of it that counts (none: every
+                          place's own windows)
   label_column            its column; label_ms is the end of the label's window, available_ms = label_ms + arrives_after_ms
   horizon_ms              from the start of the feature row's window to the start of the label's
   places                  pattern that a place must match whole
@@ -74,21 +75,32 @@ arrived as (
     qualify row_number() over (partition by message.feature_id order by kafka_partition desc, kafka_offset desc) = 1
 ),
 
+{%- if labels %}
+
 derived as (
     select place_id, start_ms, end_ms as label_ms, end_ms + {{ arrives_after_ms }} as available_ms, {{ label_column }} as value
     from {{ ref(labels) }}
     where {{ label_column }} is not null {%- if label_key %} and key = {{ literal(label_key) }}{% endif %}
 ),
+{%- endif %}
 
 labelled as (
     select
         features.*,
+        {%- if labels %}
         coalesce(arrived.value, derived.value) as label,
         case when arrived.value is null then derived.label_ms else arrived.label_ms end as label_ms,
         case when arrived.value is null then derived.available_ms else arrived.available_ms end as available_ms
+        {%- else %}
+        arrived.value as label,
+        arrived.label_ms,
+        arrived.available_ms
+        {%- endif %}
     from features
-    left join derived on derived.place_id = features.place_id and derived.start_ms = features.start_ms + {{ horizon_ms }}
     left join arrived on arrived.feature_id = features.feature_id
+    {%- if labels %}
+    left join derived on derived.place_id = features.place_id and derived.start_ms = features.start_ms + {{ horizon_ms }}
+    {%- endif %}
 ),
 
 known as (

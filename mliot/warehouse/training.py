@@ -24,9 +24,9 @@ class TrainingSet(BaseModel):
     use_case: str
     features: str
     columns: tuple[str, ...]
-    labels: str
+    labels: str | None
     label_key: str | None
-    label_column: str
+    label_column: str | None
     horizon_ms: int
     arrives_after_ms: int
     places: str
@@ -42,7 +42,7 @@ def training_set(use_case: UseCase, columns: ColumnFile, measurements: Mapping[s
         if column not in known:
             raise _wrong(use_case, "columns", f"{use_case.features} has no column {column!r}{_nearest(column, known)}")
     labels = _label_model(use_case, columns)
-    if use_case.label.column not in columns.value_columns(labels, measurements):
+    if labels is not None and use_case.label.column not in columns.value_columns(labels, measurements):
         raise _wrong(use_case, "label.measurement", f"{use_case.label.measurement!r} is not known; known are {', '.join(measurements)}")
     _check_pattern(use_case)
     return TrainingSet(
@@ -76,12 +76,14 @@ def training_columns(use_case: UseCase, columns: ColumnFile, measurements: Mappi
     }
 
 
-def _label_model(use_case: UseCase, columns: ColumnFile) -> str:
+def _label_model(use_case: UseCase, columns: ColumnFile) -> str | None:
+    """The windows that hold the label, or None where it only arrives."""
+    if use_case.label.measurement is None:
+        return None
     suffix = use_case.features.rsplit("_", 1)[-1]
     if suffix not in LENGTHS_MS:
-        raise _wrong(
-            use_case, "features", f"{use_case.features} has no windows to take a label from; a model of {' or '.join(LENGTHS_MS)} has"
-        )
+        others = f"a model of {' or '.join(LENGTHS_MS)} has, and without a measurement the label is the one that arrives on stream-label"
+        raise _wrong(use_case, "label.measurement", f"{use_case.features} has no windows to take a label from; {others}")
     model = f"windows_{'sensor' if use_case.label.sensor else 'place'}_{suffix}"
     if model not in columns.models:
         windows = ", ".join(name for name in columns.models if name.startswith("windows_"))

@@ -4,7 +4,7 @@ from dashboard.plan import lines, measured_at, pairs, reading_line, serving
 from dashboard.queries import Line
 from dashboard.rows import Reading
 from mliot.measurements import load_measurements
-from mliot.usecase import load_use_cases
+from mliot.usecase import Label, load_use_cases
 
 USE_CASES, MEASUREMENTS = load_use_cases(), load_measurements()
 NOW = 1_764_000_000_000
@@ -31,6 +31,14 @@ def test_a_charts_span_is_sixty_of_its_windows() -> None:
 def test_the_reading_beside_a_prediction_is_what_the_model_sees_first_unless_it_is_the_label() -> None:
     assert reading_line(USE_CASES["fan_speed"], MEASUREMENTS, ["temperature"]) == ("place_1m", "temperature_avg")
     assert reading_line(USE_CASES["water_flow"], MEASUREMENTS, ["water_flow"]) is None
+
+
+def test_a_use_case_of_single_frames_is_shown_where_what_it_looks_at_is_measured() -> None:
+    columns = {"features": "features_sensor_frame", "columns": ("humidity", "dew_point"), "label": Label()}
+    comfort = USE_CASES["fan_speed"].model_copy(update=columns)
+    assert serving({"comfort": comfort}, "room-1", ["humidity"]) == [comfort]
+    assert serving({"comfort": comfort}, "room-1", ["temperature"]) == []
+    assert reading_line(comfort, MEASUREMENTS, ["humidity"]) == ("place_1m", "humidity_avg")
 
 
 def test_a_place_without_a_use_case_shows_its_first_known_measurement() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from mliot.errors import DeclarationError
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import Label, UseCase, load_use_cases
 
 GOOD = """
 from mliot.usecase import Label, Linear, UseCase
@@ -47,6 +47,11 @@ def test_a_mistake_is_one_line(tmp_path: Path, more: str, says: str) -> None:
     assert str(path) in str(refusal.value)
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_one_device_holds_a_label_only_where_something_is_measured() -> None:
+    with pytest.raises(ValidationError, match="sensor needs a measurement"):
+        Label(sensor="iot_sensor_0")
 
 
 def test_only_a_number_is_relative_to_a_column() -> None:

@@ -55,6 +55,13 @@ def test_a_use_case_gets_a_model_with_its_arguments() -> None:
     assert "horizon_ms=3600000" in files["training_water_flow.sql"]
 
 
+def test_a_label_that_no_window_holds_is_the_one_that_arrives() -> None:
+    (name, *_) = generated = generated_files(
+        COLUMNS, MEASUREMENTS, [case(features="features_sensor_frame", columns=("temperature",), label=Label())]
+    )
+    assert "labels=none" in generated[name]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -63,7 +70,10 @@ def test_a_use_case_gets_a_model_with_its_arguments() -> None:
         ({"columns": ("temperatur_avg",)}, "columns: features_place_1m has no column 'temperatur_avg'; did you mean temperature_avg"),
         ({"columns": ("place_id",)}, "has no column 'place_id'"),
         ({"label": Label(measurement="noise")}, "label.measurement: 'noise' is not known; known are temperature, humidity"),
-        ({"features": "features_sensor_frame", "columns": ("temperature",)}, "features_sensor_frame has no windows to take a label from"),
+        (
+            {"features": "features_sensor_frame", "columns": ("temperature",)},
+            "label.measurement: features_sensor_frame has no windows to take a label from",
+        ),
         (
             {"features": "features_place_1h", "label": Label(measurement="humidity", sensor="a")},
             "label.sensor: would need windows_sensor_1h",
