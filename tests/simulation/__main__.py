@@ -18,6 +18,8 @@ SWITCHES = {
     "acknowledge-first": Switches(acknowledge_first=True),
     "positions-first": Switches(positions_first=True),
 }
+TOLD_EVERY = 500
+"""Seeds between two lines where there is no terminal to show a bar on."""
 
 
 def main() -> int:
@@ -48,11 +50,13 @@ def many(seeds: range, manifest: Path, switches: Switches) -> int:
     failing: dict[int, list[str]] = {}
     with Progress(*columns) as progress:
         task = progress.add_task("seeds", total=len(seeds))
-        for seed, findings in run_many(seeds, manifest, switches):
+        for done, (seed, findings) in enumerate(run_many(seeds, manifest, switches), 1):
             if findings:
                 failing[seed] = findings
                 progress.console.print(f"seed {seed}: {findings[0]}" + (f" (and {len(findings) - 1} more)" if findings[1:] else ""))
             progress.update(task, advance=1, description=f"seeds, {len(failing)} failing")
+            if done % TOLD_EVERY == 0 and not progress.console.is_terminal:
+                progress.console.print(f"{done} of {len(seeds)} seeds, {len(failing)} failing")
     print(f"{len(seeds)} seeds, {len(failing)} failing" + "".join(f"\n  python -m tests.simulation {seed}" for seed in sorted(failing)))
     return bool(failing)
 
