@@ -46,7 +46,7 @@ def serve(settings: Settings, listening: socket.socket) -> None:
 
     logs.configure(settings, "endpoint")
     logging.basicConfig(level=logging.WARNING, handlers=[LibraryLog()], force=True)
-    app = build(settings).to_asgi()
+    app = build(settings)
     structlog.get_logger().info("listening", port=settings.endpoint_port)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10)
     uvicorn.Server(config).run(sockets=[listening])

@@ -32,8 +32,12 @@ OFF = {"enabled": False}
 """BentoML's own log, metrics and monitoring halve the rate; :mod:`serving.edge` counts instead."""
 
 
-def build(settings: Settings) -> "bentoml.Service[Any]":
-    """The service as the settings have it; nothing is loaded or connected before it starts."""
+def build(settings: Settings) -> Edge:
+    """The service as the settings have it, as an ASGI application; nothing is loaded or connected before it starts.
+
+    The edge stands around BentoML's own middleware: that leaves a timer behind every request for a minute, and with 3,000 requests a second
+    the cyclic collector, which looks through all that lives, stopped every answer for a quarter of a second.
+    """
     use_cases = load_use_cases(settings.usecases)
     clock = SystemClock()
     store = ModelStore(settings.models_path, clock)
@@ -64,10 +68,9 @@ def build(settings: Settings) -> "bentoml.Service[Any]":
             return await _answered(endpoint.predict_entity(use_case, place_id, alias))
 
     service: bentoml.Service[Any] = Predictions
-    service.add_asgi_middleware(Edge, counters=counters, endpoint=endpoint)
     service.mount_asgi_app(pages(endpoint, counters, use_cases, _columns(settings)))
     logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_no_refusal)
-    return service
+    return Edge(service.to_asgi(), counters, endpoint)
 
 
 def _columns(settings: Settings) -> dict[str, dict[str, Entry]]:
