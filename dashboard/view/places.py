@@ -120,8 +120,8 @@ def _answer(place: _Place, use_case: UseCase) -> AnswerView:
     answer = next((a for a in place.rows.newest if (a.place_id, a.use_case) == (place.place_id, use_case.name)), None)
     if answer is None:
         grain = GRAINS.get(grain_of(use_case))
-        when = f"when a {grain.span} closes" if grain else "with the next frame"
-        return AnswerView(use_case.title, waits_for=f"no prediction yet: the first comes {when} under a champion")
+        what = f"{grain.span} that closes" if grain else "frame that comes"
+        return AnswerView(use_case.title, waits_for=f"no prediction yet: one comes with the first {what} under a champion")
     return AnswerView(
         use_case.title,
         with_unit(answer.value, use_case.unit),
