@@ -75,32 +75,26 @@ arrived as (
     qualify row_number() over (partition by message.feature_id order by kafka_partition desc, kafka_offset desc) = 1
 ),
 
-{%- if labels %}
-
 derived as (
+    {%- if labels %}
     select place_id, start_ms, end_ms as label_ms, end_ms + {{ arrives_after_ms }} as available_ms, {{ label_column }} as value
     from {{ ref(labels) }}
     where {{ label_column }} is not null {%- if label_key %} and key = {{ literal(label_key) }}{% endif %}
+    {%- else %}
+    select null::varchar as place_id, null::bigint as start_ms, null::bigint as label_ms, null::bigint as available_ms, null::double as value
+    where false
+    {%- endif %}
 ),
-{%- endif %}
 
 labelled as (
     select
         features.*,
-        {%- if labels %}
         coalesce(arrived.value, derived.value) as label,
         case when arrived.value is null then derived.label_ms else arrived.label_ms end as label_ms,
         case when arrived.value is null then derived.available_ms else arrived.available_ms end as available_ms
-        {%- else %}
-        arrived.value as label,
-        arrived.label_ms,
-        arrived.available_ms
-        {%- endif %}
     from features
-    left join arrived on arrived.feature_id = features.feature_id
-    {%- if labels %}
     left join derived on derived.place_id = features.place_id and derived.start_ms = features.start_ms + {{ horizon_ms }}
-    {%- endif %}
+    left join arrived on arrived.feature_id = features.feature_id
 ),
 
 known as (
