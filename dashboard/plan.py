@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.queries import Line, Pair
 from dashboard.rows import Reading
-from mliot.lineage.grains import GRAINS, MINUTE_MS
+from mliot.lineage.grains import GRAINS, MINUTE_MS, Grain
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 
@@ -13,14 +13,14 @@ WINDOWS_SHOWN = 60
 PLAIN_GRAIN = "place_1m"
 
 
-def grain_of(use_case: UseCase) -> str:
-    """The grain of the use case's feature rows, as their ids have it."""
-    return use_case.features.removeprefix("features_")
+def grain_of(use_case: UseCase) -> Grain | None:
+    """The windows of the use case's feature rows; None where they are of single frames."""
+    return GRAINS.get(use_case.features.removeprefix("features_"))
 
 
 def window_ms(use_case: UseCase) -> int:
     """The length of the use case's windows; a minute where it looks at single frames."""
-    grain = GRAINS.get(grain_of(use_case))
+    grain = grain_of(use_case)
     return grain.window_ms if grain else MINUTE_MS
 
 
@@ -43,9 +43,9 @@ def reading_line(use_case: UseCase | None, measurements: Mapping[str, Measuremen
     if use_case is None:
         first = next((name for name in measurements if name in names), None)
         return (PLAIN_GRAIN, f"{first}_avg") if first else None
-    grain = GRAINS.get(grain_of(use_case))
-    averages = (column if column.endswith("_avg") else f"{column}_avg" for column in use_case.columns)
-    column = next((average for average in averages if average.removesuffix("_avg") in measurements), None)
+    grain = grain_of(use_case)
+    averaged = (column.removesuffix("_avg") for column in use_case.columns)
+    column = next((f"{name}_avg" for name in averaged if name in measurements), None)
     if column is None or column == use_case.label.column:
         return None
     return (PLAIN_GRAIN if grain is None or grain.by_device else grain.name), column

@@ -18,7 +18,7 @@ from dashboard.view.wording import (
     unit_of,
     with_unit,
 )
-from mliot.lineage.grains import GRAINS, HOUR_MS
+from mliot.lineage.grains import HOUR_MS
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 
@@ -119,7 +119,7 @@ def _value(name: str, value: float, known: Known) -> ValueView:
 def _answer(place: _Place, use_case: UseCase) -> AnswerView:
     answer = next((a for a in place.rows.newest if (a.place_id, a.use_case) == (place.place_id, use_case.name)), None)
     if answer is None:
-        grain = GRAINS.get(grain_of(use_case))
+        grain = grain_of(use_case)
         what = f"{grain.span} that closes" if grain else "frame that comes"
         return AnswerView(use_case.title, waits_for=f"no prediction yet: one comes with the first {what} under a champion")
     return AnswerView(
