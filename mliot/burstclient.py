@@ -8,11 +8,11 @@ has work, which keeps it for milliseconds. See ``docs/decisions/reading-in-burst
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import MessageType, MQTTErrorCode
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import MessageState, MessageType, MQTTErrorCode
 
 BURST = 100
 """Most packets that are read before the network thread looks after its other duties: some milliseconds' work."""
@@ -79,6 +79,15 @@ class BurstClient(Client):
         packets = b"".join(PUBACK.pack(MessageType.PUBACK, 2, mid) for mid in mids)
         if packets:
             self._packet_queue(MessageType.PUBACK, packets, 0, 1)  # paho never looks for the number of an acknowledgement
+
+    def drop_where(self, is_over: Callable[[MQTTMessage], bool]) -> list[int]:
+        """As :meth:`drop_out_messages` for those unacknowledged messages of QoS 1 of which ``is_over`` says so; their numbers."""
+        with self._out_message_mutex:
+            over = [message for message in self._out_messages.values() if is_over(message)]
+            for message in over:
+                del self._out_messages[message.mid]
+                self._inflight_messages -= message.state == MessageState.MQTT_MS_WAIT_FOR_PUBACK
+        return [message.mid for message in over]
 
     def _create_socket(self) -> Any:
         """paho's own, without the promise of a public method: should it ever be called something else, only the speed is lost."""

@@ -34,6 +34,7 @@ Ms = Annotated[int, Meta(ge=0, le=LATEST_MS, description="milliseconds since 197
 Name = Annotated[str, Meta(pattern=f"^{NAME}{_END}", description=_ABOUT_NAME)]
 FrameName = Annotated[str, Meta(min_length=1, max_length=64, description=_ABOUT_NAME, extra_json_schema={"pattern": f"^{NAME}{_END}"})]
 """A name of a frame: the bridge has matched it, and to do so again wherever a frame is read would double the cost of decoding one."""
+NameOrNone = Annotated[str, Meta(pattern=f"^(?:{NAME})?{_END}", description=f"{_ABOUT_NAME}; empty where none can be named")]
 CommandId = Annotated[str, Meta(pattern=f"^{COMMAND_ID}{_END}", description="PLACE@MS#HASH")]
 RowId = Annotated[str, Meta(min_length=1, max_length=200)]
 """Of a window or a feature row; a prediction's id is made of one and two words, and must still be an :data:`Id`."""

@@ -22,6 +22,7 @@ from mliot.fields import (
     Id,
     Ms,
     Name,
+    NameOrNone,
     Number,
     RowId,
     Text,
@@ -187,17 +188,20 @@ class Label(Message, frozen=True, kw_only=True):
         return f"{self.use_case}:{self.feature_id}"
 
 
-CommandState = Literal["queued", "sent", "acked", "failed", "expired"]
+CommandState = Literal["queued", "sent", "acked", "failed", "expired", "withheld"]
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """A state of a command to a device; it names the prediction that decided it and when it stops being worth obeying."""
+    """A state of a command to a device; it names the prediction that decided it and when it stops being worth obeying.
+
+    One that was ``withheld`` has no other state. Its ``reason`` begins with the rule that held it back, one word or two, and a colon.
+    """
 
     topic_name: ClassVar[str] = "stream-command"
 
     command_id: CommandId
     state: CommandState
-    device: Name
+    device: NameOrNone
     place_id: Name
     use_case: Word
     prediction_id: Id
@@ -207,6 +211,10 @@ class Command(Message, frozen=True, kw_only=True):
     expires_ms: Ms
     at_ms: Ms
     reason: Text = ""
+
+    def __post_init__(self) -> None:
+        if not self.device and self.state != "withheld":
+            raise ValueError("device is empty, and the command is not withheld")
 
     @property
     def id(self) -> str:

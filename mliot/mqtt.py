@@ -158,10 +158,13 @@ class MqttClient:
         *,
         confirmed: Callable[[], None] | None = None,
         user_properties: Iterable[tuple[str, str]] = (),
-        expiry_s: int | None = None,
+        left_s: Callable[[], int] | None = None,
         wait_s: float = 30.0,
     ) -> None:
         """Sends a message at QoS 1; ``confirmed`` is called once the broker has it, also when that takes reconnects.
+
+        ``left_s`` tells the whole seconds that it is still worth sending: so long the broker keeps it, counted anew where it is sent again,
+        and from 0 on it is not.
 
         Waits for room in the window. Raises :class:`Transient` after ``wait_s`` seconds without room: then nothing was sent.
         """
@@ -170,7 +173,7 @@ class MqttClient:
                 raise Transient(f"MQTT broker {self.broker}: {self._away or f'{self._reserved} messages unconfirmed'}")
             self._reserved += 1
         # Outside the lock: paho holds its own one while it calls _handle_publish, which needs ours.
-        info = self._client.publish(topic, payload, qos=1, properties=_publish_properties(user_properties, expiry_s))
+        info = self._client.publish(topic, payload, qos=1, properties=_publish_properties(user_properties, left_s))
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self._release()
             raise Transient(f"MQTT broker {self.broker}: message not taken: {info.rc.name}")
@@ -188,6 +191,15 @@ class MqttClient:
             mids = [message.mid for message in messages if message.generation == self._generation]
             self._client.ack_all(mids)
             return len(mids)
+
+    def give_up_expired(self) -> None:
+        """Forgets the messages whose time is over before the broker has confirmed them: they are not sent again, nor confirmed later."""
+        gone = self._client.drop_where(lambda message: isinstance(message.properties, _Expiring) and not message.properties.left_s())
+        with self._changed:
+            for mid in gone:
+                self._unconfirmed.pop(mid, None)
+            self._reserved -= len(gone)
+            self._changed.notify_all()
 
     def drain(self, wait_s: float) -> int:
         """Waits until every message is confirmed, at most ``wait_s`` seconds; the number that is not."""
@@ -222,6 +234,7 @@ class MqttClient:
         if reason.is_failure:
             self._lost(f"refused: {reason}")
             return
+        self.give_up_expired()  # before paho sends again what was not confirmed on the connection before
         with self._changed:
             self._generation += 1
             self._connected, self._subscribed, self._away = True, False, None
@@ -290,13 +303,25 @@ def _connect_properties(session_expiry_s: int, receive_maximum: int | None) -> P
     return properties
 
 
-def _publish_properties(user_properties: Iterable[tuple[str, str]], expiry_s: int | None) -> Properties | None:
+class _Expiring(Properties):
+    """The properties of a message that expires. How much is left is written when the packet is, which may be on a later connection."""
+
+    left_s: Callable[[], int]
+
+    def __init__(self, left_s: Callable[[], int]) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        object.__setattr__(self, "left_s", left_s)
+
+    def pack(self) -> bytes:
+        self.MessageExpiryInterval = max(1, self.left_s())  # some brokers take 0 for no expiry
+        return super().pack()  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _publish_properties(user_properties: Iterable[tuple[str, str]], left_s: Callable[[], int] | None) -> Properties | None:
     pairs = list(user_properties)
-    if not pairs and expiry_s is None:
+    if not pairs and left_s is None:
         return None
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = Properties(PacketTypes.PUBLISH) if left_s is None else _Expiring(left_s)
     if pairs:
         properties.UserProperty = pairs
-    if expiry_s is not None:
-        properties.MessageExpiryInterval = expiry_s
     return properties

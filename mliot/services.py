@@ -49,6 +49,7 @@ class ServiceStatus:
         self._last_error_ms: int | None = None
         self._asked: tuple[str, float] | None = None
         self._absent = ""
+        self._problem = ""
 
     def asking(self, part: str) -> None:
         """``part`` is asked for something from now on, until :meth:`ok` or :meth:`waiting`."""
@@ -85,6 +86,13 @@ class ServiceStatus:
                 self._err(why)
             return news
 
+    def problem(self, what: str) -> None:
+        """It works, but ``what`` needs a look; empty once it does not."""
+        with self._lock:
+            if what and what != self._problem:
+                self._err(what)
+            self._problem = what
+
     def error(self, text: str) -> None:
         with self._lock:
             self._err(text)
@@ -107,13 +115,14 @@ class ServiceStatus:
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
+            wrong = (self._absent or self._problem) if self._state == "ok" else ""
             return {
                 "service": self.service,
-                "state": "waiting" if self._absent and self._state == "ok" else self._state,
+                "state": "waiting" if wrong else self._state,
                 "since_ms": self._since_ms,
                 "rate_per_s": round(read / RATE_OVER_S, 2),
                 "lag": self._lag,
-                "last_error": self._last_error,
+                "last_error": wrong or self._last_error,
                 "last_error_ms": self._last_error_ms,
                 "counts": dict(self._counts),
             }

@@ -203,6 +203,7 @@ def _every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
 def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> None:
     if isinstance(effect, Commit | Deliver):
         status.count(effect.outcome.counts)
+        status.problem(effect.outcome.problem)
     elif isinstance(effect, Save):
         status.count({"read": effect.read, "used": effect.read})
     elif isinstance(effect, Read):

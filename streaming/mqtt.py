@@ -3,13 +3,14 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 
 from mliot import mqtt
 from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.fields import is_traceparent
-from streaming.ports import Acknowledge, Outgoing, Publish, Receive, Received
+from streaming.ports import Acknowledge, Outgoing, Publish, Published, Receive, Received
 
 SESSION_EXPIRY_S = 7 * 86_400
 RECEIVE_MAXIMUM = 10_000
@@ -28,6 +29,7 @@ class MqttBroker:
         self._handed: dict[tuple[int, int], mqtt.Received] = {}
         self._publishing: Publish | None = None
         self._unsent: deque[Outgoing] = deque()
+        self._taken: list[Outgoing] = []
         self._client = mqtt.MqttClient(
             address,
             client_id,
@@ -67,23 +69,36 @@ class MqttBroker:
         """A message of a connection that has ended is skipped: it comes again, and its packet id may name another one by now."""
         self._client.ack([self._handed[ticket] for ticket in effect.tickets])
 
-    def publish(self, effect: Publish) -> None:
-        """Performed again after a :class:`Transient`, it goes on with what is unsent and waits for the confirmations still owed."""
+    def publish(self, effect: Publish) -> Published:
+        """Performed again after a :class:`Transient`, it goes on with what is unsent and waits for the confirmations still owed, of each
+        message no longer than its time lasts."""
         if self._publishing is not effect:
-            self._publishing, self._unsent = effect, deque(effect.messages)
+            self._publishing, self._unsent, self._taken = effect, deque(effect.messages), []
+        self._client.give_up_expired()
         while self._unsent:
             message = self._unsent[0]
-            self._client.publish(
-                message.topic,
-                message.payload,
-                user_properties=[("traceparent", message.traceparent)],
-                expiry_s=message.expiry_s,
-                wait_s=PUBLISH_WAIT_S,
-            )
+            if self._left_s(message):
+                self._client.publish(
+                    message.topic,
+                    message.payload,
+                    confirmed=partial(self._taken.append, message),
+                    user_properties=[("traceparent", message.traceparent)],
+                    left_s=partial(self._left_s, message),
+                    wait_s=PUBLISH_WAIT_S,
+                )
             self._unsent.popleft()
         if owed := self._client.drain(PUBLISH_WAIT_S):
             raise Transient(f"MQTT broker {self._client.broker}: {self._client.away or f'{owed} messages are not confirmed yet'}")
         self._publishing = None
+        return Published(self._taken, self._clock.now_ms())
+
+    def probe(self) -> str:
+        """Why the broker cannot be reached just now; '' while all is well. Asked in vain it answers by and by."""
+        self._client.probe()
+        return f"MQTT broker {self._client.broker}: {self._client.away}" if self._client.away else ""
+
+    def _left_s(self, message: Outgoing) -> int:
+        return message.left_s(self._clock.now_ms())
 
     def _take(self, message: mqtt.Received) -> None:
         with self._arrived:

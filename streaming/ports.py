@@ -98,6 +98,8 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     refused: set[str] = field(default_factory=set)
     """Addresses of the records that became dead letters."""
+    problem: str = ""
+    """What people should look at although the service works, from this outcome on until the next; '' for nothing."""
 
     def emit(self, message: Message, key: str, traceparent: str = "", timestamp_ms: int = 0) -> None:
         self.emits.append(Emit(message.topic_name, key, message.encode(), traceparent, timestamp_ms))
@@ -198,17 +200,33 @@ class Acknowledge:
 
 
 class Outgoing(NamedTuple):
-    """One MQTT message to send; the broker throws it away undelivered after ``expiry_s`` (MQTT 5, section 3.3.2.3.3)."""
+    """One MQTT message to send, worth it from ``since_ms`` until ``until_ms``."""
 
     topic: str
     payload: bytes
     traceparent: str
-    expiry_s: int
+    since_ms: int
+    until_ms: int
+
+    def left_s(self, now_ms: int) -> int:
+        """What is left of its time, after which the broker throws it away undelivered (MQTT 5, section 3.3.2.3.3): whole seconds, rounded
+        down, so that it never outlives itself. 0: it must not be sent any more. A clock that was set back adds nothing."""
+        return max(0, (self.until_ms - max(now_ms, self.since_ms)) // 1000)
+
+
+class Published(NamedTuple):
+    """The messages that the broker has acknowledged, and when the last answer was awaited no longer."""
+
+    taken: Sequence[Outgoing]
+    now_ms: int
 
 
 @dataclass(frozen=True)
 class Publish:
-    """Publishes at QoS 1 and waits for the broker's acknowledgement of each. Answers None."""
+    """Publishes at QoS 1, each as long as its time lasts, and waits for the broker's acknowledgements. Answers :class:`Published`.
+
+    What the broker did not take in its time is given up, never sent later.
+    """
 
     messages: Sequence[Outgoing]
 
@@ -280,4 +298,4 @@ class Broker(Protocol):
 
     def receive(self, effect: Receive) -> list[Received]: ...
     def acknowledge(self, effect: Acknowledge) -> None: ...
-    def publish(self, effect: Publish) -> None: ...
+    def publish(self, effect: Publish) -> Published: ...

@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, Tone]] = {
     "acked": ("✓", "good"),
     "failed": ("✕", "bad"),
     "expired": ("!", "warn"),
+    "withheld": ("–", "idle"),
 }
 
 
@@ -123,7 +124,7 @@ def _command(row: CommandRow, known: Known, now_ms: int) -> CommandView:
         row.state,
         glyph,
         tone,
-        f"{title(row.action)} {with_unit(row.value, unit)} → {row.device}",
+        f"{title(row.action)} {with_unit(row.value, unit)} → {row.device or 'no device'}",
         f"{row.place_id} · {use_case_title(known.use_cases, row.use_case)}",
         "" if row.acked_ms is None else f"answered in {span_text(row.acked_ms - row.decided_ms)}",
         reason,

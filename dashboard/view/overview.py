@@ -19,7 +19,7 @@ from dashboard.view.places import Known, PlaceView, place_views
 
 READING = "Reading the store …"
 NO_PLACES = "No reading yet. A place appears here with the first frame that one of its devices publishes over MQTT."
-NO_COMMANDS = "No command yet. One is sent when a prediction of a use case that acts changes."
+NO_COMMANDS = "No command yet. One is sent with each prediction of a use case that acts."
 NOT_READ = "Not read yet."
 
 

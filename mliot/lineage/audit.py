@@ -11,6 +11,7 @@ import msgspec
 from mliot.journal import Acknowledged
 from mliot.lineage.grains import FRAME_GRAIN, GRAINS, frame_feature_id
 from mliot.lineage.ledger import LOADABLE, LOADED, LOGGED, OUTSIDE, OWED, PUBLISHED, STORED, Finding, Ledger, Report
+from mliot.lineage.orders_owed import OrdersOwed
 from mliot.lineage.predictions_owed import PredictionsOwed
 from mliot.lineage.windows_owed import WindowsOwed
 from mliot.messages import MESSAGES, Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, decode
@@ -63,7 +64,7 @@ class Audit:
         self._refused: dict[tuple[str, type[Message]], set[str]] = {}
         self._dead_hashes: set[str] = set()
         self._predictions = PredictionsOwed(scope.use_cases)
-        self._decided_by: dict[str, str] = {}
+        self._orders = OrdersOwed(scope.use_cases)
         self._late_frames: set[str] = set()
         self._loaded_twice: dict[type[Message], list[str]] = {}
 
@@ -138,8 +139,10 @@ class Audit:
                 self._feature(message, record)
             case Prediction():
                 self._predictions.prediction(message)
+                refused = self._is_refused("commands", Prediction, message.prediction_id)
+                self._orders.prediction(message, owed=record.settled and not refused)
             case Command():
-                self._decided_by[message.command_id] = message.prediction_id
+                self._orders.command(message)
             case DeadLetter() if first:
                 self._letter(message)
             case _:
@@ -199,6 +202,7 @@ class Audit:
             self._features(),
             *self._predictions.findings(),
             self._all_predictions(),
+            *self._orders.findings(whole=self._is_whole(Command)),
             self._commands(),
             self._acks(),
             self._unread(),
@@ -253,7 +257,7 @@ class Audit:
 
     def _commands(self) -> Finding:
         ledger = self._ledgers[Command]
-        return self._caused("commands, by state", ledger, self._decided_by, Prediction, twice=ledger.repeated)
+        return self._caused("commands, by state", ledger, self._orders.decided_by, Prediction, twice=ledger.repeated)
 
     def _acks(self) -> Finding:
         ledger = self._ledgers[Ack]

@@ -11,7 +11,7 @@ from mliot.messages import Command, Feature, Frame, Prediction
 from mliot.usecase import UseCase
 
 NodeKind = Literal["frame", "frames", "feature", "prediction", "label", "command", "state", "ack", "deadletter", "awaited"]
-_STATE_ORDER = {"queued": 0, "sent": 1, "acked": 3, "failed": 3, "expired": 3}
+_STATE_ORDER = {"queued": 0, "withheld": 0, "sent": 1, "acked": 3, "failed": 3, "expired": 3}
 _ACK_ORDER = 2
 
 
@@ -181,7 +181,7 @@ class Trace:
         fields = {"use_case": p.use_case, "value": p.value, "probability": p.probability, "low": p.low, "high": p.high,
                   "shadow": p.shadow, "model_version": p.model_version, "feature_version": p.feature_version,
                   "at_ms": p.at_ms, "for_ms": p.for_ms, "address": row.address, "stored_ms": row.stored_ms}  # fmt: skip
-        children = (*self._labels(p), *self._commands(p.prediction_id, p.made_ms))
+        children = (*self._labels(p), *(self._commands(p.prediction_id, p.made_ms) or self._unordered(p)))
         subject = self._is_subject("prediction", p.prediction_id)
         return Node("prediction", p.prediction_id, text, p.made_ms, _since(p.made_ms, since_ms), subject, fields, children)
 
@@ -205,9 +205,18 @@ class Trace:
                 by_id.setdefault(row.message.command_id, []).append(row)
         return [self._command(states, since_ms) for states in by_id.values()]
 
+    def _unordered(self, p: Prediction) -> list[Node]:
+        """What is awaited where a prediction that acts became no command, sent or withheld."""
+        use_case = self.use_cases.get(p.use_case)
+        if p.shadow or use_case is None or use_case.acts is None:
+            return []
+        return [Node("awaited", p.prediction_id, "no command of it yet, sent or withheld; see the commands service in `mliot status`")]
+
     def _command(self, states: list[Stored[Command]], since_ms: int | None) -> Node:
         first = states[0].message
-        text = f"{first.device}: {first.action} {first.value:g}, worth obeying for {span_text(first.expires_ms - first.decided_ms)}"
+        text = f"{first.device or 'no device'}: {first.action} {first.value:g}"
+        if first.state != "withheld":
+            text += f", worth obeying for {span_text(first.expires_ms - first.decided_ms)}"
         fields = {"device": first.device, "place_id": first.place_id, "use_case": first.use_case, "action": first.action,
                   "value": first.value, "expires_ms": first.expires_ms, "prediction_id": first.prediction_id}  # fmt: skip
         return Node("command", first.command_id, text, first.decided_ms, _since(first.decided_ms, since_ms),
@@ -231,7 +240,7 @@ class Trace:
         for _, at_ms, node in sorted(steps, key=lambda step: step[:2]):
             yield Node(node.kind, node.id, node.text, at_ms, at_ms - before_ms, fields=node.fields)
             before_ms = at_ms
-        if not any(row.message.state in ("acked", "failed", "expired") for row in states):
+        if not any(row.message.state in ("acked", "failed", "expired", "withheld") for row in states):
             left_ms = command.expires_ms - self.now_ms
             text = f"no ack yet; it expires in {span_text(left_ms)}" if left_ms > 0 else "no ack came; its time is over"
             yield Node("awaited", command.command_id, text)

@@ -15,6 +15,7 @@ from mliot.messages import CHECKPOINT_TOPIC, Command, Feature, Frame, Label, Mes
 from mliot.modelcard import ModelCard
 from mliot.scoring import Scorer
 from mliot.usecase import UseCase
+from streaming.commands import looks_back_ms
 from streaming.replay import learn, obey
 from streaming.replay.compare import Tally
 from streaming.replay.parts import M, Parts
@@ -278,7 +279,7 @@ class _Replay:
             for one in chunk:
                 tally = by_id[one.then.prediction_id].tally
                 if one.now is None:
-                    tally.note("command", "command_id", one.then.command_id, f"none: {one.why_not}")
+                    tally.note("command", "command_id", one.then.command_id, "none: no action is declared, or none for a shadow")
                     continue
                 tally.add("command", one.then, one.now)
                 if one.then.id in stored:
@@ -286,7 +287,7 @@ class _Replay:
 
     def _is_known(self, one: obey.Ordered, first: Command, by_id: Mapping[str, Decision]) -> bool:
         """False, and so noted, where the ledger that it was decided by may have begun before the oldest command that is kept."""
-        if one.then.decided_ms - first.decided_ms >= obey.looks_back_ms(self._parts.use_cases):
+        if one.then.decided_ms - first.decided_ms >= looks_back_ms(self._parts.use_cases):
             return True
         by_id[one.then.prediction_id].unknown = NO_COMMANDS
         return False

@@ -12,7 +12,7 @@ from mliot.lineage.store import Store
 from mliot.lineage.trace_rows import find
 from mliot.messages import Command, Feature, Frame, Prediction, Window
 from mliot.usecase import UseCase
-from streaming.replay import obey
+from streaming.commands import looks_back_ms
 from streaming.replay.again import ONLINE
 from streaming.replay.past import Address, Asked, Extent
 
@@ -82,7 +82,7 @@ def _frame_addresses(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterabl
 def _command_addresses(store: Store, predictions: Sequence[str], use_cases: Mapping[str, UseCase]) -> Iterable[str]:
     """Of the commands that the predictions became, and of those before them that the rules look at."""
     for one in _all(store, _ORDERED, list(predictions)):
-        begin = one["first_ms"] - obey.looks_back_ms(use_cases)
+        begin = one["first_ms"] - looks_back_ms(use_cases)
         yield from (each["address"] for each in _all(store, _COMMANDS, one["use_case"], one["device"], begin, one["last_ms"]))
 
 

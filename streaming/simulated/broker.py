@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mliot.clock import ManualClock
 from mliot.errors import Transient
-from streaming.ports import Acknowledge, Outgoing, Publish, Receive, Received
+from streaming.ports import Acknowledge, Outgoing, Publish, Published, Receive, Received
 from streaming.simulated.faults import Faults
 
 Ticket = tuple[int, int]
@@ -13,11 +13,14 @@ Ticket = tuple[int, int]
 
 @dataclass
 class SimulatedBroker:
-    """One subscriber with a persistent session. ``published`` is what was sent to devices, a message perhaps more than once."""
+    """One subscriber with a persistent session. ``published`` is what was sent to devices, a message perhaps more than once, and beside
+    each in ``kept_until_ms`` when the broker throws it away undelivered. It is away until ``away_until_ms``."""
 
     clock: ManualClock
     faults: Faults = field(default_factory=Faults)
     published: list[Outgoing] = field(default_factory=list)
+    kept_until_ms: list[int] = field(default_factory=list)
+    away_until_ms: int = 0
     _waiting: deque[tuple[str, bytes, str]] = field(default_factory=deque)
     _handed: dict[Ticket, tuple[str, bytes, str]] = field(default_factory=dict)
     _generation: int = 1
@@ -39,6 +42,7 @@ class SimulatedBroker:
         return len(self._waiting) + len(self._handed)
 
     def receive(self, effect: Receive) -> list[Received]:
+        self._reach()
         if self.faults.strikes("redeliver"):
             self.reconnect()
         count = min(self.faults.up_to(effect.most), len(self._waiting))
@@ -55,17 +59,27 @@ class SimulatedBroker:
 
     def acknowledge(self, effect: Acknowledge) -> None:
         """An acknowledgement of a connection that is gone is skipped; one may get lost with its connection."""
+        self._reach()
         if self.faults.strikes("redeliver"):
             self.reconnect()
         for ticket in effect.tickets:
             self._handed.pop(ticket, None)
 
-    def publish(self, effect: Publish) -> None:
+    def publish(self, effect: Publish) -> Published:
         """Performed again after a :class:`Transient`, all of it may be there twice: QoS 1 promises no more."""
-        if self.faults.strikes("away"):
-            raise Transient("the simulated MQTT broker is away")
-        for message in effect.messages:
+        taken = [message for message in effect.messages if message.left_s(self.clock.now_ms())]
+        if taken:
+            self._reach()
+            if self.faults.strikes("away"):
+                raise Transient("the simulated MQTT broker is away")
+        for message in taken:
             self.published.append(message)
+            self.kept_until_ms.append(self.clock.ms + message.left_s(self.clock.now_ms()) * 1000)
             self.faults.crash("crash_in_commit")
-        if self.faults.strikes("unanswered"):
+        if taken and self.faults.strikes("unanswered"):
             raise Transient("messages are not confirmed yet")
+        return Published(taken, self.clock.now_ms())
+
+    def _reach(self) -> None:
+        if self.clock.ms < self.away_until_ms:
+            raise Transient("the simulated MQTT broker is away")

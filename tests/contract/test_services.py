@@ -257,6 +257,15 @@ class TestCommands(ServiceContract):
         counts = world.run(self.name, self.service(world))
         assert (counts["read"], counts["passed"], counts["ack_of_none_under_way"]) == (1, 1, 1)
 
+    def test_a_record_of_its_own_log_that_is_no_command_is_named_and_counted(self, world: World) -> None:
+        world.kafka.append([Emit("stream-command", "room-1", b'{"state": "queued"}')])
+        self.offer(world, self.good(0))
+        counts = world.run(self.name, self.service(world))
+        (letter,) = self.letters(world)
+        assert (letter.source, letter.original) == ("stream-command", b'{"state": "queued"}')
+        assert letter.reason == "not a message of stream-command: Object missing required field `command_id`"
+        assert (counts["unreadable_commands"], counts["read"], counts["used"]) == (1, 1, 1)
+
 
 class TestStore(ServiceContract):
     name, source, depends = "store", "stream-label", Save

@@ -138,11 +138,11 @@ def written(emits: Iterable[Emit], records: Mapping[str, Record]) -> list[DeadLe
     return letters
 
 
-def sent(outgoing: Outgoing) -> None:
-    """An MQTT message goes to one device's topic, and its numbers are finite."""
+def sent(outgoing: Outgoing, now_ms: int) -> None:
+    """An MQTT message goes to one device's topic, its numbers are finite, and there is time left for it."""
     parts = outgoing.topic.split("/")
     fits = len(parts) == 3 and parts[0] == "iot" and parts[2] == "command" and _NAME.fullmatch(parts[1]) is not None
     require(fits, f"a command goes to {outgoing.topic!r}")
     body = msgspec.json.decode(outgoing.payload)
     require(isinstance(body["value"], int | float), f"a command without a value: {outgoing.payload!r}")
-    require(outgoing.expiry_s >= 1, f"a command expires in {outgoing.expiry_s} s")
+    require(outgoing.left_s(now_ms) >= 1, f"a command expires in {outgoing.left_s(now_ms)} s")

@@ -22,6 +22,7 @@ from streaming.ports import (
     Position,
     Positions,
     Publish,
+    Published,
     Read,
     Recall,
     Received,
@@ -102,8 +103,10 @@ class Log:
                 self.counts += effect.outcome.counts
                 self.committed |= effect.positions
             case Publish():
-                for outgoing in effect.messages:
-                    invariants.sent(outgoing)
+                taken = [message for message in effect.messages if message.left_s(self.now_ms)]
+                for outgoing in taken:
+                    invariants.sent(outgoing, self.now_ms)
+                return Published(taken, self.now_ms)
             case Score():
                 scores = [Scored(SCORES[(n * 7 + len(row)) % len(SCORES)], 0.5) for n, row in enumerate(effect.rows)]
                 return Scores("v1", "f1", scores)

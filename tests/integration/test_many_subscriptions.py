@@ -28,7 +28,8 @@ def test_a_command_reaches_the_last_of_five_thousand_devices(broker: StandaloneS
     """Sent again until it comes: what is published before the broker has made the last subscription reaches nobody."""
     address = broker.settings.mqtt_address
     topics = [f"iot/devices/{number}/commands" for number in range(DEVICES)]
-    command = Publish([Outgoing(topics[-1], b"{}", "", 600)])
+    now_ms = SystemClock().now_ms()
+    command = Publish([Outgoing(topics[-1], b"{}", "", now_ms, now_ms + 600_000)])
     deadline = Deadline.after(SystemClock(), 60)
     came: list[str] = []
     with MqttBroker(address, "devices", topics) as devices, MqttBroker(address, "commands", ()) as commands:

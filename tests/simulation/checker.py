@@ -10,8 +10,9 @@ from math import isclose
 from typing import Any
 
 from tests.simulation.evidence import Evidence, Row, gather
+from tests.simulation.plan import HOUR, SECOND
 from tests.simulation.twin import Owed, lookback, owed
-from tests.simulation.world import World
+from tests.simulation.world import CHANGES_AN_HOUR, DWELL_S, STALEST_S, TIME_TO_LIVE_S, World
 
 READERS = {
     "stream-frame": ("features",), "stream-feature": ("inference", "online"), "stream-prediction": ("commands",),
@@ -184,7 +185,8 @@ def labels(seen: Evidence) -> Iterator[str]:
 
 
 def commands(world: World, seen: Evidence) -> Iterator[str]:
-    """Each state once and in its order; every command in the end sent or expired, and ended; none without its prediction."""
+    """Each prediction that may act is ordered or withheld, once; each state once and in its order; every order in the end sent or
+    expired, and ended; none without its prediction."""
     states: dict[str, list[str]] = defaultdict(list)
     deciding: dict[str, str] = {}
     for _, body in seen.bodies("stream-command"):
@@ -192,22 +194,57 @@ def commands(world: World, seen: Evidence) -> Iterator[str]:
         deciding.setdefault(body["command_id"], body["prediction_id"])
     yield from once("command of one prediction", deciding.values())
     acting = {
-        body["prediction_id"] for _, body in seen.bodies("stream-prediction") if body["use_case"] == "fan_speed" and not body.get("shadow")
+        body["prediction_id"]: body
+        for _, body in seen.bodies("stream-prediction")
+        if body["use_case"] == "fan_speed" and not body.get("shadow")
     }
     for name, passed in states.items():
         middle = passed[1:-1]
-        if passed[0] != "queued" or passed[-1] not in FINAL or middle not in ([], ["sent"]) or (not middle and passed[-1] != "expired"):
+        ordered = passed[0] == "queued" and passed[-1] in FINAL and middle in ([], ["sent"]) and (middle or passed[-1] == "expired")
+        if not ordered and passed != ["withheld"]:
             yield f"command {name} passed through {passed}"
         if deciding[name] not in acting:
             yield f"command {name} was decided by {deciding[name]}, which is no prediction that may act"
-    withheld = sum(count for name, count in seen.counts["commands"].items() if name.startswith("withheld_"))
-    if len(states) + withheld != len(acting):
-        yield f"{len(acting)} predictions became {len(states)} commands, {withheld} were withheld"
+    yield from (f"prediction {name} was neither ordered nor withheld" for name in acting.keys() - set(deciding.values()))
+    yield from withheld(seen, acting)
     told = {json.loads(message.payload)["command_id"] for message in world.broker.published}
     sent = {name for name, passed in states.items() if "sent" in passed}
     unknown = {name for name, passed in states.items() if passed == ["queued", "expired"]}  # a crash kept from the log that it was sent
     yield from (f"command {name} was never sent to its device" for name in sent - told)
     yield from (f"the device got command {name}, which is not logged as sent" for name in told - sent - unknown)
+    yield from outlived(world, seen)
+
+
+def withheld(seen: Evidence, acting: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """An order is withheld for a reason that holds, and given where none does: a device whose level stays hears so each minute."""
+    orders: dict[str, list[tuple[int, float, bool]]] = defaultdict(list)
+    for _, body in seen.bodies("stream-command"):
+        if body["state"] not in ("queued", "withheld") or body["prediction_id"] not in acting:
+            continue
+        now, before = body["decided_ms"], orders[body["device"]]
+        changes = not before or before[-1][1] != body["value"] or now - before[-1][0] >= HOUR
+        turned = [at for at, _, turn in before if turn]
+        reason = ""
+        if now - acting[body["prediction_id"]]["at_ms"] > STALEST_S * SECOND:
+            reason = "stale"
+        elif changes and before and before[-1][1] != body["value"] and now - turned[-1] < DWELL_S * SECOND:
+            reason = "dwell"
+        elif changes and sum(at > now - HOUR for at in turned) >= CHANGES_AN_HOUR:
+            reason = "rate"
+        told = body["reason"].partition(":")[0] if body["state"] == "withheld" else ""
+        if told != reason:
+            yield f"command {body['command_id']} is {body['state']} for {told!r}, and should be for {reason!r}"
+        if body["state"] == "queued":
+            before.append((now, body["value"], changes))
+
+
+def outlived(world: World, seen: Evidence) -> Iterator[str]:
+    """No device obeys a command later than its time to live after it was decided, although devices look at no time themselves."""
+    decided = {body["command_id"]: body["decided_ms"] for _, body in seen.bodies("stream-command") if body["state"] == "queued"}
+    for name, obeyed_ms in world.fans.obeyed:
+        late_ms = obeyed_ms - decided[name] - TIME_TO_LIVE_S * SECOND - world.plan.turned_on_ms
+        if late_ms > 0:
+            yield f"command {name} was obeyed {late_ms} ms after its time to live"
 
 
 def dead_letter(service: str, source: str, original: bytes) -> str:
@@ -218,15 +255,18 @@ def dead_letters(world: World, seen: Evidence) -> Iterator[str]:
     """Each refused record kept whole: once by services that write in transactions, at least once by the bridge."""
     poison = {(message.topic, message.payload) for message in world.plan.messages if message.kind == "poison"}
     wanted = {dead_letter("bridge", topic, payload) for topic, payload in poison}
-    wanted |= {dead_letter(service, topic, value) for topic, value in world.foreign for service in READERS[topic]}
+    wanted |= {dead_letter(service, topic, value) for topic, value in world.foreign for service in READERS.get(topic, ())}
+    foreign = {value for topic, value in world.foreign if topic == "stream-command"}
+    recalled = {dead_letter("commands", r.topic, r.value) for who, r in world.reads if who == "commands" and r.value in foreign}
     unanswerable = {
         dead_letter("inference", "stream-feature", row.value)
         for use_case, body, row in asked(seen).values()
         if answer(use_case, 1, body["values"]) != answer(use_case, 1, body["values"])
     }
     found = [body for _, body in seen.bodies("stream-deadletter")]
-    yield from once("dead letter", (body["dead_id"] for body in found if body["service"] != "bridge"))
-    yield from differences("dead letter", wanted, {body["dead_id"] for body in found} - unanswerable)
+    several = recalled | {body["dead_id"] for body in found if body["service"] == "bridge"}  # what is recalled is found at each start
+    yield from once("dead letter", (body["dead_id"] for body in found if body["dead_id"] not in several))
+    yield from differences("dead letter", wanted | recalled, {body["dead_id"] for body in found} - unanswerable)
     for body in found:
         if body["dead_id"] != dead_letter(body["service"], body["source"], b64decode(body["original_base64"])):
             yield f"dead letter {body['dead_id']} does not hold what was refused"

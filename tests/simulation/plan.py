@@ -60,11 +60,20 @@ class Plan:
     happenings: tuple[Happening, ...] = field(default=())
     step_crash: float = 0.0
     late_acks: float = 0.0
+    unreachable: float = 0.0
 
     @property
     def turned_back_ms(self) -> int:
         """By how much the clock was ever set back."""
-        return sum(happening.for_ms for happening in self.happenings if happening.what == "clock back")
+        return self._clock_moved("clock back")
+
+    @property
+    def turned_on_ms(self) -> int:
+        """By how much the clock was ever set on."""
+        return self._clock_moved("clock on")
+
+    def _clock_moved(self, what: str) -> int:
+        return sum(happening.for_ms for happening in self.happenings if happening.what == what)
 
 
 SHARES = {
@@ -74,7 +83,7 @@ SHARES = {
 GROUPED = ("features", "inference", "store", "commands")
 """Services of which a second instance may come and go."""
 ALL = ("bridge", *GROUPED, "online")
-POISONED = ("stream-frame", "stream-feature", "stream-prediction", "stream-label", "stream-ack")
+POISONED = ("stream-frame", "stream-feature", "stream-prediction", "stream-label", "stream-ack", "stream-command")
 
 
 def plan_of(seed: int) -> Plan:
@@ -94,6 +103,7 @@ def plan_of(seed: int) -> Plan:
         happenings=tuple(sorted(_happenings(rng, until_ms))),
         step_crash=rng.choice((0, 0.002, 0.006)),
         late_acks=rng.choice((0.0, 0.3)),
+        unreachable=rng.choice((0.0, 0.3)),
     )
 
 
@@ -133,6 +143,7 @@ def _happenings(rng: random.Random, until_ms: int) -> list[Happening]:
     found: list[Happening] = []
     for what, share, longest in (
         ("model server down", 0.3, 20), ("model server slow", 0.3, 20), ("store down", 0.3, 20), ("kafka away", 0.2, 10),
+        ("mqtt away", 0.3, 100),  # of orders that live for 15 s: as ten minutes are to 90
         ("clock back", 0.15, 20), ("clock on", 0.15, 90), ("new champion", 0.3, 1),
     ):  # fmt: skip
         if rng.random() < share:

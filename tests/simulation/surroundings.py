@@ -8,7 +8,7 @@ from mliot.clock import ManualClock
 from mliot.errors import Transient
 from mliot.featuremodels import FeatureModels
 from streaming.openwindows import OpenWindows
-from streaming.ports import Score, Scored, Scores
+from streaming.ports import Outgoing, Score, Scored, Scores
 from streaming.simulated import SimulatedBroker
 
 
@@ -79,22 +79,42 @@ class ModelServer:
 
 @dataclass
 class Fans:
-    """Each command is answered after a moment, or never; one that comes again is answered again."""
+    """Each command is answered after a moment, or never; one that comes again is answered again. Some are out of reach for a while: the
+    broker keeps their commands as long as these say. They look at no time themselves, and note in ``obeyed`` what they did, and when by
+    the wall clock."""
 
     broker: SimulatedBroker
     rng: random.Random
     patience: float
+    unreachable: float = 0.0
     seen: int = 0
+    kept: list[tuple[int, int]] = field(default_factory=list)
     answers: list[tuple[int, str, bytes]] = field(default_factory=list)
+    obeyed: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def at_rest(self) -> bool:
+        """True where nothing is on its way to a device or from one."""
+        return not self.answers and not self.kept and self.seen == len(self.broker.published)
 
     def obey(self, now_ms: int) -> None:
-        for message in self.broker.published[self.seen :]:
-            body = json.loads(message.payload)
-            if self.rng.random() >= self.patience:
-                answer = {"command_id": body["command_id"], "ok": self.rng.random() < 0.8}
-                self.answers.append((now_ms + self.rng.randrange(3_000), f"{message.topic}/ack", json.dumps(answer).encode()))
+        for index in range(self.seen, len(self.broker.published)):
+            away_ms = self.rng.randrange(40_000) if self.rng.random() < self.unreachable else 0
+            self.kept.append((now_ms + away_ms, index))
         self.seen = len(self.broker.published)
+        reached = [index for at_ms, index in self.kept if at_ms <= now_ms]
+        self.kept = [kept for kept in self.kept if kept[0] > now_ms]
+        for index in reached:
+            if now_ms < self.broker.kept_until_ms[index]:
+                self._obey(self.broker.published[index], now_ms)
         due = [answer for answer in self.answers if answer[0] <= now_ms]
         self.answers = [answer for answer in self.answers if answer[0] > now_ms]
         for _, topic, payload in due:
             self.broker.offer(topic, payload)
+
+    def _obey(self, message: Outgoing, now_ms: int) -> None:
+        command_id = json.loads(message.payload)["command_id"]
+        self.obeyed.append((command_id, self.broker.clock.now_ms()))
+        if self.rng.random() >= self.patience:
+            answer = {"command_id": command_id, "ok": self.rng.random() < 0.8}
+            self.answers.append((now_ms + self.rng.randrange(3_000), f"{message.topic}/ack", json.dumps(answer).encode()))

@@ -200,6 +200,7 @@ def test_everything_decided_again_is_the_same_to_the_last_bit(world: World, caps
     assert sum(p.shadow for p in predictions) > 1000
     assert {p.use_case for p in predictions if p.shadow} == {p.use_case for p in predictions if not p.shadow} == {"fan_speed", "water_flow"}
     assert len([c for c in of_kind(world, Command) if c.state == "queued"]) > 5
+    assert len([c for c in of_kind(world, Command) if c.state == "withheld"]) > 100, "of the hours that were caught up with"
     assert report.with_late_frames > 5
     with capsys.disabled():
         print(f"\n{len(report.decisions)} decisions, 0 differ; {report.with_late_frames} without frames that came late")
@@ -268,6 +269,16 @@ def test_a_falsified_command_is_named(world: World) -> None:
     ((one, values),) = [(d, d.tally.differ) for d in report.decisions if d.verdict == "differs"]
     assert one.id == command.prediction_id
     assert [(v.part, v.name, v.then, v.now) for v in values] == [("command", "value", 0.0, 2.0)]
+
+
+def test_what_was_withheld_is_decided_again_too(world: World) -> None:
+    """One that was sent is said to have been withheld: it would be sent, and the one after it, that changes, need not wait."""
+    command = [c for c in of_kind(world, Command) if c.state == "queued"][-1]
+    held_back = msgspec.structs.replace(command, state="withheld", reason="dwell: the value changed 1 s ago, and stays for 120 s")
+    report = every(world, world.source().changed(Command, only(command.id, lambda _: held_back)))
+    ((one, values),) = [(d, d.tally.differ) for d in report.decisions if d.verdict == "differs"]
+    assert one.id == command.prediction_id
+    assert [(v.name, v.then, v.now) for v in values] == [("state", "withheld", "queued"), ("reason", held_back.reason, "")]
 
 
 def test_a_falsified_row_of_the_store_is_named(world: World) -> None:

@@ -102,7 +102,7 @@ def test_one_frame_becomes_one_command(models: FeatureModels) -> None:
     assert prediction.feature_id == grains["place_1m"].feature_id
     states = [command.state for command in world.seen(Command)]
     assert states == ["queued", "sent"]
-    ((topic, body, _, _),) = world.broker.published
+    ((topic, body, *_),) = world.broker.published
     assert topic == "iot/room-1-fan/command"
     assert json.loads(body)["decided_by"] == prediction.prediction_id
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 
 import structlog
@@ -27,6 +28,8 @@ SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
 LONGEST_STEPS = 30_000
 RETENTION_MS = 30 * 24 * HOUR
+DWELL_S, TIME_TO_LIVE_S, CHANGES_AN_HOUR, STALEST_S = 10, 15, 2, 180
+"""Of the commands in a world: a twelfth and a sixth of the fan's own, and so few changes that some are withheld."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def use_cases() -> dict[str, UseCase]:
     found = dict(load_use_cases())
     fan = found["fan_speed"]
     assert fan.acts is not None
-    quick = {"dwell": fan.acts.dwell / 12, "time_to_live": fan.acts.time_to_live / 6}
+    quick = {"dwell": timedelta(seconds=DWELL_S), "time_to_live": timedelta(seconds=TIME_TO_LIVE_S), "per_hour": CHANGES_AN_HOUR}
     label = fan.label.model_copy(update={"arrives_after": fan.label.arrives_after / 20})
     found["fan_speed"] = fan.model_copy(update={"label": label, "acts": fan.acts.model_copy(update=quick)})
     return found
@@ -99,7 +102,7 @@ class World:
         self.broker = SimulatedBroker(self.clock, self.faults)
         self.store = SimulatedStore(self.faults)
         self.model = ModelServer(self.clock, self.plan.champion)
-        self.fans = Fans(self.broker, self.rng, self.plan.late_acks)
+        self.fans = Fans(self.broker, self.rng, self.plan.late_acks, self.plan.unreachable)
         self.processes: list[Process] = []
         self._messages = list(self.plan.messages)
         self._happenings = list(self.plan.happenings)
@@ -287,6 +290,8 @@ class World:
                 self.model.champion = True
             case "store down":
                 self._down |= {Save: until, Positions: until}
+            case "mqtt away":
+                self.broker.away_until_ms = until
             case "kafka away":
                 self._down |= {Read: until, Deliver: until, Recall: until}
             case "clock back":
@@ -328,7 +333,7 @@ class World:
         self.faults.cease()
         self._down.clear()
         self._happenings.clear()
-        self.model.down_until_ms = self.model.slow_until_ms = 0
+        self.model.down_until_ms = self.model.slow_until_ms = self.broker.away_until_ms = 0
         self._rouse()
 
     def _rouse(self) -> None:
@@ -345,8 +350,8 @@ class World:
             for process in self.processes:
                 process.idle = 0
         return (
-            not (self._restarts or self._messages or self.broker.unacknowledged or self.fans.answers or self.kafka.under_way)
-            and self.fans.seen == len(self.broker.published)
+            not (self._restarts or self._messages or self.broker.unacknowledged or self.kafka.under_way)
+            and self.fans.at_rest
             and all(process.idle > 2 and not process.hung and process.doomed_ms is None for process in self.processes)
         )
 

@@ -154,6 +154,14 @@ def test_services_say_their_state_in_words_and_signs() -> None:
     assert stuck.error_at is not None
 
 
+def test_a_withheld_command_says_why_and_its_device_may_have_no_name() -> None:
+    reason = "dwell: the value changed 60 s ago, and stays for 120 s"
+    withheld = replace(COMMAND, state="withheld", acked_ms=None, reason=reason, expires_ms=NOW - 1)
+    one, nameless = command_views((withheld, replace(withheld, device="")), KNOWN, NOW)
+    assert (one.state, one.tone, one.reason, one.took) == ("withheld", "idle", reason, "")
+    assert (one.order, nameless.order) == ("fan speed level 2 → room-1-fan", "fan speed level 2 → no device")
+
+
 def test_a_command_shows_how_long_its_ack_took_and_an_overdue_one_says_so() -> None:
     acked, overdue = command_views((COMMAND, replace(COMMAND, state="sent", acked_ms=None, expires_ms=NOW - 1)), KNOWN, NOW)
     assert (acked.order, acked.state, acked.took) == ("fan speed level 2 → room-1-fan", "acked", "answered in 212 ms")

@@ -386,3 +386,55 @@ def test_a_window_before_an_emitted_one_is_owed_while_the_stream_goes_on(world, 
     world.copy_to_sinks()
     world.scope = replace(world.scope, now_ms=made.START_MS)
     assert lost in finding(world.audit(), "windows place_1m").missing
+
+
+OWED = "commands of fan_speed, sent or withheld"
+
+
+def orders(world) -> list[tuple[int, Command]]:
+    return [(p, m) for p, m in world.log[Command] if m.state == "queued"]
+
+
+def without(world, one: Command) -> None:
+    world.log[Ack] = [(p, m) for p, m in world.log[Ack] if m.command_id != one.command_id]
+    world.log[Command] = [(p, m) for p, m in world.log[Command] if m.prediction_id != one.prediction_id]
+    world.copy_to_sinks()
+
+
+def test_a_prediction_that_acts_owes_a_command_and_a_withheld_one_is_as_good(world):
+    partition, one = orders(world)[-1]
+    without(world, one)
+    assert finding(world.audit(), OWED).missing == [one.prediction_id]
+    world.log[Command].append((partition, msgspec.structs.replace(one, state="withheld", reason="rate: too often")))
+    world.copy_to_sinks()
+    report = world.audit()
+    assert report.clean
+    assert finding(report, OWED).note == "1 withheld"
+
+
+def test_two_commands_of_one_prediction_are_named(world):
+    partition, one = orders(world)[0]
+    again = msgspec.structs.replace(one, command_id=f"{one.command_id[:-8]}00000000")
+    world.log[Command].append((partition, again))
+    assert finding(world.audit(), OWED).twice == [one.prediction_id]
+
+
+def test_predictions_before_the_first_command_owe_none_nor_do_those_that_were_refused(world):
+    first_ms = min(command.decided_ms for _, command in orders(world))
+    for _, first in orders(world):
+        if first.decided_ms == first_ms:
+            without(world, first)
+    assert finding(world.audit(), OWED).missing == []
+    partition, last = orders(world)[-1]
+    without(world, last)
+    refused = next(m for _, m in world.log[Prediction] if m.prediction_id == last.prediction_id)
+    letter = DeadLetter.of(refused.encode(), source="stream-prediction", service="commands", reason="odd", at_ms=1)
+    world.log[DeadLetter].append((partition, letter))
+    assert finding(world.audit(), OWED).missing == []
+
+
+def test_where_kafka_has_dropped_commands_none_can_be_missing(world):
+    _, one = orders(world)[-1]
+    without(world, one)
+    world.scope = replace(world.scope, begins={("stream-command", 0): 1})
+    assert finding(world.audit(), OWED).missing == []

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from mliot.lineage.chain import Chain, Stored, StoredLetter, Subject, WindowFrames
@@ -142,7 +143,20 @@ def test_a_label_that_has_not_come_says_when_it_may(rows, made):
         rows, Subject("prediction", rows.answer.prediction_id), predictions=(stored(rows.answer),), labels=(), commands=(), acks=()
     )
     node = tree(chain, made, rows.answer.at_ms + 100_000)
-    assert [each.text for each in node.walk()][-1] == "its label comes in 8 min 20 s"
+    assert [each.text for each in node.walk()][-2:] == [
+        "its label comes in 8 min 20 s",
+        "no command of it yet, sent or withheld; see the commands service in `mliot status`",
+    ]
+
+
+def test_a_command_that_was_withheld_says_why_and_awaits_nothing(rows, made):
+    withheld = msgspec.structs.replace(rows.states[1], state="withheld", reason="dwell: the value changed 60 s ago, and stays for 120 s")
+    chain = whole(
+        rows, Subject("prediction", rows.answer.prediction_id), predictions=(stored(rows.answer),), commands=(stored(withheld),), acks=()
+    )
+    command, state = list(tree(chain, made, made.START_MS + 80_000).walk())[-2:]
+    assert (command.kind, command.text) == ("command", "room-1-fan: fan_speed 2")
+    assert (state.kind, state.text) == ("state", "withheld: dwell: the value changed 60 s ago, and stays for 120 s")
 
 
 def test_what_is_not_stored_yet_is_awaited(rows, made):
