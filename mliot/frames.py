@@ -34,13 +34,14 @@ def parse_frame(
     arrived_ms: int,
     measurements: Mapping[str, Measurement],
     retention_ms: int,
-    identity: bytes | None = None,
+    body: Mapping[str, object] | None = None,
 ) -> Frame:
-    """The frame in ``message``. ``identity`` replaces the bytes that are hashed where an envelope (LoRaWAN) was taken off.
+    """The frame in ``message``, whose bytes identify it. ``body`` is its JSON where an envelope (LoRaWAN) was taken off it.
 
     Raises :class:`Rejected` with the reason that goes beside the dead letter.
     """
-    body = _object(message)
+    if body is None:
+        body = _object(message)
     device = _device(body)
     place = _place(body, device)
     payload = body.get("payload")
@@ -56,7 +57,7 @@ def parse_frame(
     if at < arrived_ms - retention_ms:
         raise Rejected(f"time is older than the retention of {retention_ms // 86_400_000} days")
     return Frame(
-        frame_id=frame_id(device, at, message if identity is None else identity),
+        frame_id=frame_id(device, at, message),
         device=device,
         place_id=place,
         event_ms=at,

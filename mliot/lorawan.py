@@ -68,11 +68,11 @@ _CHIRPSTACK = msgspec.json.Decoder(_ChirpStackUp)
 _THINGS_STACK = msgspec.json.Decoder(_ThingsStackUp)
 
 
-def decode_uplink(topic: str, message: bytes) -> bytes | None:
-    """The frame inside an uplink, as the JSON that :func:`mliot.frames.parse_frame` reads; None where ``topic`` carries no uplinks.
+def decode_uplink(topic: str, message: bytes) -> dict[str, object] | None:
+    """The frame inside an uplink, as the ``body`` that :func:`mliot.frames.parse_frame` checks; None where ``topic`` carries no uplinks.
 
-    The frame's time is the device's own (``timestamp`` among its readings) or the network server's. Give the uplink's bytes to
-    ``parse_frame`` as ``identity``: they are what was published. Raises :class:`Rejected` with the reason.
+    The frame's time is the device's own (``timestamp`` among its readings) or the network server's. Raises :class:`Rejected` with the
+    reason.
     """
     match topic.split("/"):
         case ["application", _, "device", _, "event", "up"]:
@@ -83,7 +83,7 @@ def decode_uplink(topic: str, message: bytes) -> bytes | None:
             return None
 
 
-def _from_chirpstack(up: _ChirpStackUp) -> bytes:
+def _from_chirpstack(up: _ChirpStackUp) -> dict[str, object]:
     if up.object is None:
         raise Rejected("object is missing: the device profile has no codec")
     info = up.device_info
@@ -91,7 +91,7 @@ def _from_chirpstack(up: _ChirpStackUp) -> bytes:
     return _frame(device, "object", up.object, up.rx_info, up.time)
 
 
-def _from_things_stack(up: _ThingsStackUp) -> bytes:
+def _from_things_stack(up: _ThingsStackUp) -> dict[str, object]:
     ids, uplink = up.end_device_ids, up.uplink_message
     if uplink.decoded_payload is None:
         raise Rejected("decoded_payload is missing: the device has no payload formatter")
@@ -115,7 +115,9 @@ def _decoded(decoder: msgspec.json.Decoder[T], server: str, message: bytes) -> T
         raise Rejected(f"not JSON: {error}") from error
 
 
-def _frame(device: Mapping[str, str], field: str, decoded: Mapping[str, Any], receptions: Sequence[_Reception], time: str | None) -> bytes:
+def _frame(
+    device: Mapping[str, str], field: str, decoded: Mapping[str, Any], receptions: Sequence[_Reception], time: str | None
+) -> dict[str, object]:
     payload: dict[str, object] = dict(_numbers(decoded))
     if not payload:
         raise Rejected(f"{field} holds no number")
@@ -124,7 +126,7 @@ def _frame(device: Mapping[str, str], field: str, decoded: Mapping[str, Any], re
         payload = {"rssi": best.rssi, "snr": best.snr, **payload}
     if time is not None:
         payload["date"] = time
-    return msgspec.json.encode({**device, "payload": payload})
+    return {**device, "payload": payload}
 
 
 def _numbers(decoded: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Iterator[tuple[str, float]]:

@@ -49,14 +49,13 @@ def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement]
                 ack = parse_ack(message)
                 out.emit(ack, place_of(ack.command_id), message.traceparent or traceparent_of(ack.command_id))
             else:
-                inner = decode_uplink(message.topic, message.payload)
                 frame = parse_frame(
-                    message.payload if inner is None else inner,
+                    message.payload,
                     mqtt_topic=message.topic,
                     arrived_ms=message.arrived_ms,
                     measurements=measurements,
                     retention_ms=retention_ms,
-                    identity=message.payload,
+                    body=decode_uplink(message.topic, message.payload),
                 )
                 out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
                 if frame.undated:

@@ -75,14 +75,13 @@ class Listener:
 
 def _id(received: Received) -> str:
     try:
-        inner = decode_uplink(received.topic, received.payload)
         return parse_frame(
-            inner or received.payload,
+            received.payload,
             mqtt_topic=received.topic,
             arrived_ms=CLOCK.now_ms(),
             measurements=KNOWN,
             retention_ms=10**10,
-            identity=received.payload if inner else None,
+            body=decode_uplink(received.topic, received.payload),
         ).frame_id
     except Rejected as reason:
         return DeadLetter.of(received.payload, source=received.topic, service="bridge", reason=str(reason), at_ms=0).dead_id

@@ -20,14 +20,13 @@ KNOWN = load_measurements()
 
 def parsed(outgoing: Outgoing) -> Frame:
     """The frame as the bridge makes it."""
-    inner = decode_uplink(outgoing.topic, outgoing.message)
     return parse_frame(
-        inner or outgoing.message,
+        outgoing.message,
         mqtt_topic=outgoing.topic,
         arrived_ms=outgoing.event_ms,
         measurements=KNOWN,
         retention_ms=10**9,
-        identity=outgoing.message if inner else None,
+        body=decode_uplink(outgoing.topic, outgoing.message),
     )
 
 

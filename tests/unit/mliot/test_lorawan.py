@@ -37,9 +37,8 @@ THINGS_STACK_UP = {
 
 
 def decoded(topic: str, body: object) -> dict[str, Any]:
-    inner = decode_uplink(topic, body if isinstance(body, bytes) else json.dumps(body).encode())
-    assert inner is not None
-    frame: dict[str, Any] = json.loads(inner)
+    frame = decode_uplink(topic, body if isinstance(body, bytes) else json.dumps(body).encode())
+    assert frame is not None
     return frame
 
 
@@ -56,16 +55,16 @@ def test_the_things_stack_takes_the_device_id_and_has_no_place_unless_an_attribu
     frame = decoded(THINGS_STACK, THINGS_STACK_UP)
     assert (frame["name"], frame["place_id"], frame["payload"]["temperature"]) == ("rs261", "", 21.83)
     assert frame["payload"]["snr"] == 8.25
-    placed = json.loads(json.dumps(THINGS_STACK_UP))
+    placed: dict[str, Any] = json.loads(json.dumps(THINGS_STACK_UP))
     placed["uplink_message"]["attributes"] = {"place-id": "barn"}
     assert decoded(THINGS_STACK, placed)["place_id"] == "barn"
 
 
 def test_time_of_the_network_server_becomes_the_event_time_unless_the_device_sent_its_own() -> None:
     def event_ms(body: dict[str, Any]) -> int:
-        inner = decode_uplink(CHIRPSTACK, json.dumps(body).encode())
-        assert inner is not None
-        return parse_frame(inner, mqtt_topic="t", arrived_ms=NOW_MS, measurements={}, retention_ms=10**9).event_ms
+        message = json.dumps(body).encode()
+        read = decode_uplink(CHIRPSTACK, message)
+        return parse_frame(message, mqtt_topic="t", arrived_ms=NOW_MS, measurements={}, retention_ms=10**9, body=read).event_ms
 
     assert event_ms(CHIRPSTACK_UP) == 1_764_000_000_969
     assert event_ms({**CHIRPSTACK_UP, "object": {"batV": 5, "timestamp": 1_763_999_990}}) == 1_763_999_990_000
@@ -128,11 +127,9 @@ uplinks = st.builds(
 @given(uplinks, st.sampled_from(ENCODERS))
 def test_what_a_simulated_device_sends_is_what_the_platform_reads(uplink: Uplink, encode: Any) -> None:
     topic, message = encode(uplink)
-    inner = decode_uplink(topic, message)
-    assert inner is not None
-    frame = parse_frame(
-        inner, mqtt_topic=topic, arrived_ms=NOW_MS, measurements=load_measurements(), retention_ms=2 * 10**9, identity=message
-    )
+    body = decode_uplink(topic, message)
+    assert body is not None
+    frame = parse_frame(message, mqtt_topic=topic, arrived_ms=NOW_MS, measurements=load_measurements(), retention_ms=2 * 10**9, body=body)
     assert (frame.device, frame.place_id, frame.event_ms) == (uplink.device, uplink.place_id, uplink.at_ms)
     assert frame.payload == {"rssi": uplink.rssi, "snr": uplink.snr, **uplink.readings}
     assert frame.frame_id == frame_id(uplink.device, uplink.at_ms, message)
