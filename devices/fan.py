@@ -9,6 +9,7 @@ import msgspec
 
 from devices.controller import THERMOSTAT, Held
 from devices.room import LEVELS
+from mliot.devicemessages import ACK_TOPIC, COMMAND_TOPIC, DeviceCommand
 from mliot.errors import Rejected
 
 ALONE_AFTER_MS = 10 * 60_000
@@ -16,15 +17,6 @@ ACTION = "fan_speed"
 REMEMBERED = 256
 """Commands whose answers a fan still knows."""
 NEVER = Held(0, 0)
-
-
-class Order(msgspec.Struct, frozen=True):
-    """What a fan reads of a command; it ignores the rest."""
-
-    command_id: str
-    action: str
-    value: float
-    expires_ms: int
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -48,11 +40,11 @@ class Fan:
 
     @property
     def command_topic(self) -> str:
-        return f"iot/{self.device}/command"
+        return COMMAND_TOPIC.format(device=self.device)
 
     @property
     def ack_topic(self) -> str:
-        return f"iot/{self.device}/command/ack"
+        return ACK_TOPIC.format(device=self.device)
 
     def obey(self, message: bytes, now_ms: int) -> Answer:
         """Does what ``message`` says, if it may, and answers.
@@ -82,14 +74,14 @@ class Fan:
         return self.alone.level
 
 
-def _order(message: bytes) -> Order:
+def _order(message: bytes) -> DeviceCommand:
     try:
-        return msgspec.json.decode(message, type=Order)
+        return msgspec.json.decode(message, type=DeviceCommand)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(f"not a command: {error}") from error
 
 
-def _refusal(order: Order, now_ms: int) -> str:
+def _refusal(order: DeviceCommand, now_ms: int) -> str:
     if order.action != ACTION:
         return f"unknown action {order.action[:40]!a}; {ACTION} is known"
     if order.value not in LEVELS:

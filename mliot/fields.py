@@ -6,6 +6,7 @@ a dead letter instead of in a store that cannot hold it: PostgreSQL's text has n
 """
 
 import re
+import sys
 from functools import lru_cache
 from typing import Annotated
 
@@ -19,6 +20,8 @@ LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what PostgreSQL, DuckDB and Python's ``datetime`` can all show."""
 LARGEST = 3.4028234e38
 """The largest number of single precision."""
+MAX_NUMBER = sys.float_info.max
+"""The largest number of double precision: what is larger cannot be read."""
 LARGEST_ORIGINAL = 4_000_000
 """Bytes of an MQTT packet, or of a record on any topic but the dead letters': as a dead letter it must still fit."""
 LARGEST_RECORD = 8 * 1024 * 1024
@@ -26,16 +29,16 @@ LARGEST_RECORD = 8 * 1024 * 1024
 LONGEST_REASON = 500
 LONGEST_KEY = 400
 
-_END = r"$(?!\n)"
+END = r"$(?!\n)"
 """Python's ``$`` also stands before a last line break."""
 _ABOUT_NAME = "device or place: letters, digits and _ . : -, at most 64"
 
 Ms = Annotated[int, Meta(ge=0, le=LATEST_MS, description="milliseconds since 1970-01-01 UTC")]
-Name = Annotated[str, Meta(pattern=f"^{NAME}{_END}", description=_ABOUT_NAME)]
-FrameName = Annotated[str, Meta(min_length=1, max_length=64, description=_ABOUT_NAME, extra_json_schema={"pattern": f"^{NAME}{_END}"})]
+Name = Annotated[str, Meta(pattern=f"^{NAME}{END}", description=_ABOUT_NAME)]
+FrameName = Annotated[str, Meta(min_length=1, max_length=64, description=_ABOUT_NAME, extra_json_schema={"pattern": f"^{NAME}{END}"})]
 """A name of a frame: the bridge has matched it, and to do so again wherever a frame is read would double the cost of decoding one."""
-NameOrNone = Annotated[str, Meta(pattern=f"^(?:{NAME})?{_END}", description=f"{_ABOUT_NAME}; empty where none can be named")]
-CommandId = Annotated[str, Meta(pattern=f"^{COMMAND_ID}{_END}", description="PLACE@MS#HASH")]
+NameOrNone = Annotated[str, Meta(pattern=f"^(?:{NAME})?{END}", description=f"{_ABOUT_NAME}; empty where none can be named")]
+CommandId = Annotated[str, Meta(pattern=f"^{COMMAND_ID}{END}", description="PLACE@MS#HASH")]
 RowId = Annotated[str, Meta(min_length=1, max_length=200)]
 """Of a window or a feature row; a prediction's id is made of one and two words, and must still be an :data:`Id`."""
 Id = Annotated[str, Meta(min_length=1, max_length=600)]
@@ -43,6 +46,7 @@ Word = Annotated[str, Meta(max_length=128)]
 Address = Annotated[str, Meta(max_length=300, description="topic-partition-offset")]
 Text = Annotated[str, Meta(max_length=10_000)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Finite = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 
 _NAME = re.compile(NAME)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from math import isfinite
+from typing import Any
 
 import msgspec
 
 from mliot.errors import Rejected
-from mliot.fields import is_name
+from mliot.fields import END, MAX_NUMBER, NAME, is_name
 from mliot.measurements import Measurement
 from mliot.messages import Frame
 
@@ -18,6 +19,7 @@ LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
 _MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_TIMES = ("timestamp", "date")
 _SECONDS_BELOW = 100_000_000_000
 """A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
 
@@ -25,6 +27,55 @@ _SECONDS_BELOW = 100_000_000_000
 def frame_id(device: str, event_ms: int, message: bytes) -> str:
     """``{device}@{event ms}#{8 hex digits of BLAKE2b over the MQTT message's bytes}``: anybody who has the message can compute it."""
     return f"{device}@{event_ms}#{blake2b(message, digest_size=4).hexdigest()}"
+
+
+def frame_schema(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
+    """What :func:`parse_frame` takes, as a JSON schema (2020-12); not in it: that times lie between the retention and five minutes ahead of
+    now, and that a date is ISO 8601."""
+    name, none = {"type": "string", "pattern": f"^{NAME}{END}"}, {"enum": [None, ""]}
+    number = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
+    known = {
+        measurement: {
+            "type": "number",
+            "minimum": about.range[0],
+            "maximum": about.range[1],
+            "description": f"{about.about} in {about.unit}" if about.unit else about.about,
+        }
+        for measurement, about in measurements.items()
+    }
+    stamp = {**number, "exclusiveMinimum": 0, "description": "seconds or milliseconds since 1970-01-01 UTC"}
+    return {
+        "title": "DeviceFrame",
+        "description": "One reading of one device. The device is its name, else its id; its place is its own where it has none. "
+        "The time is the timestamp, else the date, else that of arrival.",
+        "type": "object",
+        "properties": {"place_id": {"anyOf": [name, none]}, "payload": _payload_schema(known, number, stamp)},
+        "required": ["payload"],
+        "anyOf": [
+            {"required": ["name"], "properties": {"name": name}},
+            {"required": ["id"], "properties": {"id": name, "name": none}},
+        ],
+    }
+
+
+def _payload_schema(known: Mapping[str, Any], number: Mapping[str, Any], stamp: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "description": "Readings by measurement, at least one; those that are not listed are numbers too.",
+        "type": "object",
+        "properties": {"timestamp": True, "date": True, **known},
+        "additionalProperties": number,
+        "propertyNames": {"pattern": f"^{_MEASUREMENT.pattern}{END}"},
+        "not": {"propertyNames": {"enum": list(_TIMES)}},
+        "anyOf": [
+            {"required": ["timestamp"], "properties": {"timestamp": stamp}},
+            {
+                "properties": {
+                    "timestamp": {"type": "null"},
+                    "date": {"type": ["string", "null"], "description": "ISO 8601, UTC by default"},
+                }
+            },
+        ],
+    }
 
 
 def parse_frame(
@@ -144,7 +195,7 @@ def _event_ms(payload: Mapping[str, object]) -> int | None:
 def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measurement]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, value in payload.items():
-        if name in ("timestamp", "date"):
+        if name in _TIMES:
             continue
         known = measurements.get(name)
         if known is None and not _MEASUREMENT.fullmatch(name):

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from mliot.clock import SystemClock
+from mliot.devicemessages import ACK_TOPIC, FRAME_TOPICS, DeviceAck, topic_filter
 from mliot.errors import Rejected
-from mliot.fields import CommandId, Ms, Text, holds_zero, is_name
+from mliot.fields import holds_zero, is_name
 from mliot.frames import parse_frame
-from mliot.lorawan import decode_uplink
+from mliot.lorawan import UPLINK_FILTERS, decode_uplink
 from mliot.measurements import Measurement, load_measurements
 from mliot.messages import Ack, place_of, traceparent_of
 from mliot.settings import Settings
@@ -21,22 +22,8 @@ from streaming.mqtt import MqttBroker
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
 from streaming.process import main, serve
 
-FRAME_TOPICS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames")
-UPLINK_TOPICS = ("application/+/device/+/event/up", "v3/+/devices/+/up")
-ACK_TOPIC = "iot/+/command/ack"
-SUBSCRIPTIONS = (*FRAME_TOPICS, *UPLINK_TOPICS, ACK_TOPIC)
-
-
-class _DeviceAck(msgspec.Struct):
-    """An ack as a device publishes it."""
-
-    command_id: CommandId
-    ok: bool
-    at_ms: Ms | None = None
-    reason: Text = ""
-
-
-_ACKS = msgspec.json.Decoder(_DeviceAck)
+SUBSCRIPTIONS = (*map(topic_filter, FRAME_TOPICS), *UPLINK_FILTERS, topic_filter(ACK_TOPIC))
+_ACKS = msgspec.json.Decoder(DeviceAck)
 
 
 def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int) -> Outcome:

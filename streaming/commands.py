@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from mliot.devicemessages import COMMAND_TOPIC, DeviceCommand
 from mliot.fields import is_name, plain
 from mliot.lineage.trace import clock_time
 from mliot.messages import Ack, Command, CommandState, Prediction, command_id, decode, place_of, traceparent_of
@@ -184,15 +185,15 @@ def moved(command: Command, state: CommandState, at_ms: int, reason: str = "") -
 
 def wire(command: Command) -> Outgoing:
     """The MQTT message that carries ``command`` to its device; it is sent, and kept by the broker, within its time to live only."""
-    body = {
-        "command_id": command.command_id,
-        "action": command.action,
-        "value": command.value,
-        "expires_ms": command.expires_ms,
-        "decided_by": command.prediction_id,
-    }
+    body = DeviceCommand(
+        command_id=command.command_id,
+        action=command.action,
+        value=command.value,
+        expires_ms=command.expires_ms,
+        decided_by=command.prediction_id,
+    )
     return Outgoing(
-        f"iot/{command.device}/command",
+        COMMAND_TOPIC.format(device=command.device),
         msgspec.json.encode(body),
         traceparent_of(command.command_id),
         command.decided_ms,

@@ -180,7 +180,9 @@ def test_a_fleet_killed_and_started_again_sends_nothing_else_and_its_history_onc
 
 
 def order(command_id: str, value: int, expires_ms: int) -> bytes:
-    return json.dumps({"command_id": command_id, "action": "fan_speed", "value": value, "expires_ms": expires_ms}).encode()
+    return json.dumps(
+        {"command_id": f"room-1@1#{command_id:0>8}", "action": "fan_speed", "value": value, "expires_ms": expires_ms}
+    ).encode()
 
 
 def test_a_fan_acks_what_it_does_and_says_why_it_does_not(settings: Settings) -> None:
@@ -207,7 +209,7 @@ def test_a_fan_acks_what_it_does_and_says_why_it_does_not(settings: Settings) ->
             return sorted(answers, key=lambda ack: str(ack["command_id"]))
 
         until(lambda: len(acks()) >= 4, 30, "four acks")
-        assert [(ack["command_id"], ack["device"], ack["ok"]) for ack in acks()] == [
+        assert [(ack["command_id"][-1], ack["device"], ack["ok"]) for ack in acks()] == [
             ("a", "room-1-fan", True),
             ("a", "room-1-fan", True),
             ("b", "room-1-fan", False),

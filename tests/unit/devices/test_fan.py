@@ -10,9 +10,20 @@ from mliot.errors import Rejected
 NOW_MS = 1_764_000_000_000
 
 
+def id_of(digits: str) -> str:
+    return f"room-1@{NOW_MS}#{digits:0>8}"
+
+
 def order(command_id: str = "c1", **changed: Any) -> bytes:
     return msgspec.json.encode(
-        {"command_id": command_id, "action": "fan_speed", "value": 2.0, "expires_ms": NOW_MS + 1000, "device": "f", "prediction_id": "p"}
+        {
+            "command_id": id_of(command_id),
+            "action": "fan_speed",
+            "value": 2.0,
+            "expires_ms": NOW_MS + 1000,
+            "device": "f",
+            "prediction_id": "p",
+        }
         | changed
     )
 
@@ -20,7 +31,7 @@ def order(command_id: str = "c1", **changed: Any) -> bytes:
 def test_a_command_is_obeyed_and_acked() -> None:
     fan = Fan("room-1-fan")
     answer = fan.obey(order(), NOW_MS)
-    assert msgspec.to_builtins(answer) == {"command_id": "c1", "device": "room-1-fan", "ok": True, "at_ms": NOW_MS, "reason": ""}
+    assert msgspec.to_builtins(answer) == {"command_id": id_of("c1"), "device": "room-1-fan", "ok": True, "at_ms": NOW_MS, "reason": ""}
     assert fan.run(20.0, NOW_MS + 1) == 2
     assert (fan.command_topic, fan.ack_topic) == ("iot/room-1-fan/command", "iot/room-1-fan/command/ack")
 

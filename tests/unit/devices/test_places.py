@@ -93,7 +93,7 @@ def test_an_obeyed_command_cools_the_room() -> None:
         place.advance(noon)
         for minute in range(60):
             now_ms = noon + minute * MINUTE_MS
-            order = {"command_id": f"{minute}", "action": "fan_speed", "value": level, "expires_ms": now_ms + 1000}
+            order = {"command_id": f"room-1@1#{minute:08}", "action": "fan_speed", "value": level, "expires_ms": now_ms + 1000}
             assert place.fan.obey(msgspec.json.encode(order), now_ms).ok
             place.advance(now_ms + MINUTE_MS)
             assert place.level == level
@@ -106,7 +106,7 @@ def test_the_reference_room_takes_advice_and_keeps_its_own_level() -> None:
     advised, left_alone = (RoomPlace(REFERENCE_PLACE, 1, Faults(1), number=0) for _ in range(2))
     for place in (advised, left_alone):
         place.advance(START_MS)
-    order = {"command_id": "c", "action": "fan_speed", "value": (advised.level + 2) % 4, "expires_ms": START_MS + 1000}
+    order = {"command_id": "room-1@1#0000000c", "action": "fan_speed", "value": (advised.level + 2) % 4, "expires_ms": START_MS + 1000}
     assert advised.fan.obey(msgspec.json.encode(order), START_MS).ok
     for place in (advised, left_alone):
         place.advance(START_MS + MINUTE_MS)
