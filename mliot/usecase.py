@@ -129,8 +129,9 @@ class Gate(Declaration):
 class Action(Declaration):
     """The command that a prediction becomes: ``action`` with the predicted value, to the device that ``devices`` names.
 
-    ``dwell``: the least time between two commands that change the value; ``per_hour``: the most commands an hour; ``time_to_live``: after
-    so long the device must not obey any more; ``stalest``: the oldest row that is acted on.
+    ``dwell``: the least time between two commands that change the value; ``per_hour``: the most such changes an hour (the same value again
+    is the device's sign that it is looked after, and always sent); ``time_to_live``: so long after the decision the device must not obey
+    any more; ``stalest``: the oldest row that is acted on. What these rules hold back is on record, with the reason.
     """
 
     action: str

@@ -51,7 +51,7 @@ class Ledger:
 
     def apply(self, command: Command) -> None:
         """Takes one state of one command into account; the log's order is the order of calls."""
-        at = (command.use_case, command.device)
+        at = (command.use_case, command.device or f"of {command.place_id}")
         if command.state in FINAL:
             self.underway.pop(command.command_id, None)
         else:

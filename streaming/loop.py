@@ -129,6 +129,7 @@ class Driver:
         log.warning("rewound", service=self._status.service, reason=str(reason))
         self._status.error(f"rewound: {reason}")
         self._status.count({"rewinds": 1})
+        self._status.problem("")  # it says so again where it finds it again
 
 
 def drive(

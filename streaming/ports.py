@@ -215,7 +215,7 @@ class Outgoing(NamedTuple):
 
 
 class Published(NamedTuple):
-    """The messages that the broker has acknowledged, and when the last answer was awaited no longer."""
+    """The messages that the broker has acknowledged, and the time once that was known."""
 
     taken: Sequence[Outgoing]
     now_ms: int

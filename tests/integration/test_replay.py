@@ -102,16 +102,20 @@ def test_a_sample_and_everything_is_equal_to_the_bit(settings: Settings, world: 
     assert f"there are {count} predictions, fewer than the {count + 5} asked for" in shown.output
 
 
-@pytest.mark.parametrize("kind", ["prediction", "shadow", "command", "window", "frame"])
+@pytest.mark.parametrize("kind", ["prediction", "shadow", "command", "withheld", "window", "frame"])
 def test_every_kind_of_id_is_decided_again(settings: Settings, world: World, kind: str) -> None:
     predictions = of_kind(world, Prediction)
-    command = [one for one in of_kind(world, Command) if one.state == "queued"][-1]
+    command, withheld = ([one for one in of_kind(world, Command) if one.state == state][-1] for state in ("queued", "withheld"))
     asked, parts = {
         "prediction": ([p for p in predictions if not p.shadow][-1].id, ("window", "feature row", "prediction")),
         "shadow": ([p for p in predictions if p.shadow][-1].id, ("window", "feature row", "prediction")),
         "command": (command.command_id, ("window", "feature row", "prediction", "command")),
+        "withheld": (withheld.command_id, ("window", "feature row", "prediction", "command")),
         "window": ([f for f in of_kind(world, Feature) if f.grain == "sensor_1m"][-1].id, ("window", "feature row")),
-        "frame": ([f for f in of_kind(world, Frame) if f.place_id == "000000000"][30].id, ("window", "feature row", "prediction")),
+        "frame": (
+            [f for f in of_kind(world, Frame) if f.place_id == "000000000"][30].id,
+            ("window", "feature row", "prediction", "command"),
+        ),
     }[kind]
     shown = run(settings, asked)
     assert shown.exit_code == 0, shown.output
