@@ -19,7 +19,22 @@ from mliot.settings import Settings
 from mliot.usecase import Action, UseCase, load_use_cases
 from streaming.loop import broker_performers
 from streaming.mqtt import MqttBroker
-from streaming.ports import Batch, Commit, Effects, Open, Outcome, Outgoing, Publish, Published, Read, Recall, Record, Seek
+from streaming.ports import (
+    Batch,
+    Commit,
+    Effects,
+    Open,
+    Outcome,
+    Outgoing,
+    Partition,
+    Position,
+    Publish,
+    Published,
+    Read,
+    Recall,
+    Record,
+    Seek,
+)
 from streaming.process import main, serve
 
 PREDICTIONS = "stream-prediction"
@@ -205,10 +220,11 @@ def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effec
     """Recall the log, finish what was under way, then: read, decide, commit, send, commit that it was sent."""
     assignment = yield Open((PREDICTIONS, ACKS))
     yield Seek({partition: position.offset for partition, position in assignment.items()})
+    underway_ms = [int(position.note) for position in assignment.values() if position.note]
     at = dict(assignment)  # part of every commit, new or not: by them Kafka tells an instance whose partitions another one has by now
     numbers = tuple(sorted({partition.number for partition in assignment}))
     batch: Batch = yield Read(rows, fill_ms=fill_ms)
-    past: list[Record] = yield Recall(COMMANDS, numbers, batch.now_ms - looks_back_ms(use_cases))
+    past: list[Record] = yield Recall(COMMANDS, numbers, min([batch.now_ms, *underway_ms]) - looks_back_ms(use_cases))
     ledger, unreadable = fold(past)
     told = ""
     while True:
@@ -219,7 +235,7 @@ def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effec
         unreadable = []
         at |= batch.positions()
         if batch.records or out.emits or out.problem != told:
-            yield Commit(out, dict(at))
+            yield Commit(out, noted(at, ledger))
             told = out.problem
         messages = {wire(command): command for command in ledger.unsent()}
         if messages:
@@ -229,8 +245,14 @@ def commands(use_cases: Mapping[str, UseCase], rows: int, fill_ms: int) -> Effec
                 command = messages[message]
                 _record(moved(command, "sent", published.now_ms), ledger, sent, traceparent_of(command.command_id))
             if sent.emits:
-                yield Commit(sent, dict(at))
+                yield Commit(sent, noted(at, ledger))
         batch = yield Read(rows, fill_ms=fill_ms)
+
+
+def noted(at: Mapping[Partition, Position], ledger: Ledger) -> dict[Partition, Position]:
+    """The positions to commit, with a note of when the oldest command under way was decided: so far back the next one must recall."""
+    oldest = min((command.decided_ms for command in ledger.underway.values()), default=None)
+    return {partition: position._replace(note="" if oldest is None else str(oldest)) for partition, position in at.items()}
 
 
 def fold(past: Iterable[Record]) -> tuple[Ledger, list[tuple[Record, str]]]:

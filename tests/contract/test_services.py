@@ -9,7 +9,7 @@ from mliot.clock import ManualClock
 from mliot.errors import Transient
 from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
-from mliot.messages import Ack, DeadLetter, Feature, Label, Prediction, decode
+from mliot.messages import Ack, Command, DeadLetter, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
 from streaming import bridge, commands, features, inference, online, store
@@ -256,6 +256,16 @@ class TestCommands(ServiceContract):
         world.kafka.append([Emit("stream-ack", "room-1", ack.encode())])
         counts = world.run(self.name, self.service(world))
         assert (counts["read"], counts["passed"], counts["ack_of_none_under_way"]) == (1, 1, 1)
+
+    @pytest.mark.parametrize("hours", [0.1, 5, 500])
+    def test_a_command_under_way_is_ended_however_long_the_service_was_away(self, world: World, hours: float) -> None:
+        self.offer(world, self.good(0))
+        world.run(self.name, self.service(world))
+        world.kafka.clock.ms += round(hours * 60) * MINUTE
+        for _ in range(2):
+            world.run(self.name, self.service(world))
+        states = [decode(Command, record.value).state for record in world.kafka.topic("stream-command")]
+        assert states == ["queued", "sent", "expired"]
 
     def test_a_record_of_its_own_log_that_is_no_command_is_named_and_counted(self, world: World) -> None:
         world.kafka.append([Emit("stream-command", "room-1", b'{"state": "queued"}')])
