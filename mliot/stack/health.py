@@ -144,8 +144,7 @@ def service(name: str) -> Check:
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             return Health("away", _reason(error))
-        detail = told["last_error"] if told["state"] == "waiting" else ""
-        return Health(told["state"], detail, told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
+        return Health(told["state"], told["waits_for"], told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
 
     return check
 

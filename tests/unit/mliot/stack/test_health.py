@@ -51,9 +51,10 @@ def test_page_that_answers_is_well_and_one_that_fails_is_not(serve: Serve) -> No
 
 @pytest.mark.parametrize("state", ["ok", "waiting", "starting"])
 def test_service_says_state_rate_lag_and_error(serve: Serve, state: str) -> None:
-    told = {"state": state, "rate_per_s": 2.5, "lag": 9, "last_error": "Kafka is away", "last_error_ms": 5}
+    waits_for = "Kafka is away" if state == "waiting" else ""
+    told = {"state": state, "waits_for": waits_for, "rate_per_s": 2.5, "lag": 9, "last_error": "Kafka is away", "last_error_ms": 5}
     one = health.service("bridge")(settings(metrics_port=serve(200, told)))
-    assert one == health.Health(state, "Kafka is away" if state == "waiting" else "", 2.5, 9, "Kafka is away", 5)
+    assert one == health.Health(state, waits_for, 2.5, 9, "Kafka is away", 5)
     assert (one.ok, one.up) == (state == "ok", state in ("ok", "waiting"))
 
 
