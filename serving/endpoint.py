@@ -12,7 +12,7 @@ from mliot.usecase import UseCase
 from serving.candidates import Candidates
 from serving.counters import Counters
 from serving.entity import FeatureReader
-from serving.live import LiveModel, LiveModels
+from serving.live import ALIASES_FOLDER, LiveModel, LiveModels
 from serving.problems import Refused
 from serving.rows import matrix, predictions
 from serving.schema import EndpointHealth, ModelState, NewestCandidate, PredictEntityResponse, Prediction, PredictResponse, Row
@@ -83,7 +83,10 @@ class Endpoint:
     def health(self) -> EndpointHealth:
         """How the endpoint is, and what of the model store it cannot read."""
         faults = self._live.faults()
-        return EndpointHealth(state="waiting" if faults else "ok", faults=faults)
+        lacking = [name for name in self._use_cases if self._live.get(name, "champion") is None]
+        without = {name: self._why_none(name, "champion") for name in lacking}
+        held_up = any(not subject.startswith(f"{ALIASES_FOLDER}/") for subject in faults)  # a stray file is in nobody's way
+        return EndpointHealth(state="waiting" if held_up else "ok", faults=faults, without_champion=without)
 
     def typical(self) -> dict[str, Mapping[str, float | None]]:
         """A row to try each use case's champion with, by use case."""

@@ -14,6 +14,7 @@ from mliot.scoring import Scorer
 POLL_S = 0.2
 RETRY_S = 5.0
 ALIASES_FOLDER = "aliases"
+"""Subject of a fault of the whole folder; a stray file's is its name below that."""
 log = structlog.get_logger()
 
 Stamp = tuple[int, int, int]
@@ -80,7 +81,8 @@ class LiveModels:
     def failure(self, use_case: str, alias: Alias) -> str | None:
         """Why the version that ``alias`` stands for could not be loaded, or None."""
         look = self._looks.get(use_case)
-        return (look.faults.get(f"{use_case}/{alias}") or look.faults.get(use_case)) if look else None
+        own = (look.faults.get(f"{use_case}/{alias}") or look.faults.get(use_case)) if look else None
+        return own or self._folder_faults.get(ALIASES_FOLDER)
 
     def faults(self) -> dict[str, str]:
         """Everything in the store that could not be read at the last look, with the reason."""

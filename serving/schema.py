@@ -115,7 +115,8 @@ class ModelState(BaseModel):
 
 
 class EndpointHealth(BaseModel):
-    """How the endpoint is. ``waiting``: it answers, but some of what stands in the model store cannot be read."""
+    """How the endpoint is. ``waiting``: it answers, but the model that an alias stands for cannot be read."""
 
     state: Literal["ok", "waiting"]
     faults: dict[str, str] = Field(description="What cannot be read, each with the reason.")
+    without_champion: dict[str, str] = Field(description="The use cases that no model answers for, each with the reason and what to do.")

@@ -210,3 +210,12 @@ def test_a_model_that_fails_on_a_row_is_said_to_be_the_models_fault(made: Made, 
     refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
     assert (refused.status, refused.field) == (500, "use_case")
     assert str(refused).endswith("of fan_speed fails: out of memory")
+
+
+def test_health_names_strays_and_use_cases_without_a_champion_and_waits_for_neither(made: Made) -> None:
+    made.store.alias_path("fan_speed").parent.mkdir(parents=True)
+    (made.store.alias_path("fan_speed").parent / "notes.txt").write_text("mine")
+    made.live.refresh()
+    health = made.endpoint.health()
+    assert (health.state, list(health.faults)) == ("ok", ["aliases/notes.txt"])
+    assert list(health.without_champion) == ["fan_speed", "water_flow"]

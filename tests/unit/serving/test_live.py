@@ -215,6 +215,7 @@ def test_a_folder_that_cannot_be_read_takes_nothing_away(
         live.refresh()
         assert in_charge(live) == {("fan_speed", "champion"): version}
         assert "Permission denied" in live.faults()["aliases"]
+        assert "Permission denied" in (live.failure("water_flow", "champion") or ""), "nobody can say that it has no champion"
     live.refresh()
     assert live.faults() == {}
 

@@ -44,9 +44,19 @@ def settings(**changes: Any) -> Settings:
 
 
 def test_page_that_answers_is_well_and_one_that_fails_is_not(serve: Serve) -> None:
-    assert health.endpoint(settings(endpoint_port=serve(200, {}))).ok
+    assert health.dashboard(settings(dashboard_port=serve(200, {}))).ok
     sick = health.dashboard(settings(dashboard_port=serve(500, {})))
     assert (sick.state, sick.detail) == ("away", "answers 500")
+
+
+def test_the_endpoint_says_what_it_cannot_read_and_who_has_no_champion(serve: Serve) -> None:
+    told = {"state": "ok", "faults": {}, "without_champion": {}}
+    assert health.endpoint(settings(endpoint_port=serve(200, told))) == health.Health("ok")
+    told |= {"state": "waiting", "faults": {"fan_speed/champion": "no such file"}, "without_champion": {"warmth": "the gate refused it"}}
+    one = health.endpoint(settings(endpoint_port=serve(200, told)))
+    assert (one.state, one.detail) == ("waiting", "fan_speed/champion: no such file; no champion of warmth: the gate refused it")
+    assert health.endpoint(settings(endpoint_port=serve(500, told))).state == "away"
+    assert health.endpoint(settings(endpoint_port=serve(200, {}))).state == "away"
 
 
 @pytest.mark.parametrize("state", ["ok", "waiting", "starting"])
