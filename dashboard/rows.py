@@ -87,7 +87,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateRow:
     """The newest trained model of a use case where it is not in charge, and what the gate said of it."""
 
     model_version: str
@@ -109,7 +109,7 @@ class Model:
     estimator: str | None = None
     waits_for: str = ""
     fault: str = ""
-    candidate: Candidate | None = None
+    candidate: CandidateRow | None = None
 
 
 @dataclass(frozen=True)

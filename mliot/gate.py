@@ -11,7 +11,7 @@ import msgspec
 
 from mliot.usecase import Gate
 
-Outcome = Literal["passed", "refused", "broken"]
+GateOutcome = Literal["passed", "refused", "broken"]
 """Of a check or a candidate. ``refused``: it is sound, but no better than what is there, or not judged on enough rows yet; that is the
 ordinary end of many trainings. ``broken``: something is wrong with it or with its data, and a person must look."""
 
@@ -52,7 +52,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None
     limit: float
     sense: Literal["at least", "more than", "at most"]
-    outcome: Outcome
+    outcome: GateOutcome
     note: str = ""
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Verdict(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GateOutcome:
         outcomes = {check.outcome for check in self.checks}
         return "broken" if "broken" in outcomes or not outcomes else "refused" if "refused" in outcomes else "passed"
 
@@ -116,7 +116,7 @@ def _checks(gate: Gate, evidence: Evidence) -> Iterator[Check]:
 def _check(name: str, value: float, sense: Literal["at least", "more than", "at most"], limit: float, note: str = "") -> Check:
     """A value that is not a number never passes: what was not measured proves nothing."""
     passed = value >= limit if sense == "at least" else value > limit if sense == "more than" else value <= limit
-    outcome: Outcome = "passed" if passed else "refused" if name in _MAY_REFUSE and not isnan(value) else "broken"
+    outcome: GateOutcome = "passed" if passed else "refused" if name in _MAY_REFUSE and not isnan(value) else "broken"
     return Check(name=name, value=value if isfinite(value) else None, limit=limit, sense=sense, outcome=outcome, note=note)
 
 

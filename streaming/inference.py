@@ -107,6 +107,8 @@ class Scoring:
     columns: Mapping[str, frozenset[str]]
     champions: Mapping[str, Champion | NotScored] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)
+    asked_now: bool = False
+    """Who is in charge was asked for in this batch already: that nobody is need not be asked again by every use case."""
 
     def score(self, use_case: UseCase, asked: Asked, out: Outcome) -> Generator[Effect, Any, set[str]]:
         """Has ``asked`` scored, a request's worth at a time.
@@ -115,8 +117,8 @@ class Scoring:
         """
         predicted: set[str] = set()
         champion = self._fit(use_case)
-        if isinstance(champion, NotScored):
-            self.champions = yield Champions()
+        if isinstance(champion, NotScored) and not self.asked_now:
+            self.champions, self.asked_now = (yield Champions()), True
             champion = self._fit(use_case)
         while asked and isinstance(champion, Champion):
             some = asked[: rows_a_request(champion)]
@@ -167,6 +169,7 @@ def inference(use_cases: Mapping[str, UseCase], columns: Mapping[str, frozenset[
             continue
         out = Outcome("inference", batch.now_ms)
         features = read_features(batch, out)
+        scoring.asked_now = False
         predicted: set[str] = set()
         for use_case in use_cases.values():
             asked = asked_of(use_case, features)

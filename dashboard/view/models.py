@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dashboard.queries import LABELLED
-from dashboard.rows import Candidate, Model, ParityRow, Scored, Snapshot, StoreRows
+from dashboard.rows import CandidateRow, Model, ParityRow, Scored, Snapshot, StoreRows
 from dashboard.scores import LEAST_ROWS, Kind, Score, family, score
 from dashboard.view.places import Known
 from dashboard.view.reports import ReportView, report_view
@@ -136,7 +136,7 @@ def _problems(use_case: UseCase, champion: Model | None, snapshot: Snapshot) -> 
     )
 
 
-def _candidate(candidate: Candidate) -> CandidateView:
+def _candidate(candidate: CandidateRow) -> CandidateView:
     verdict = {"passed": "passed the gate, not promoted", "refused": "refused by the gate", "broken": "broken, refused by the gate"}
     trained = None if candidate.trained_ms is None else Stamp(candidate.trained_ms)
     return CandidateView(verdict.get(candidate.outcome, candidate.outcome), trained, candidate.why, candidate.advice)

@@ -7,7 +7,7 @@ import pytest
 from dashboard.rows import (
     NO_ANSWER,
     Answer,
-    Candidate,
+    CandidateRow,
     CommandRow,
     Health,
     Model,
@@ -118,7 +118,7 @@ def test_without_a_champion_it_says_what_will_come(models: tuple[Model, ...] | N
     assert all(says in view.waits_for for view in model_views(Snapshot(NOW, StoreRows(), models=models), KNOWN))
 
 
-REFUSED = Candidate("v2", NOW - 5000, "refused", "over_baseline: 0.0033, at least 0.02: refused", "other columns are the answer")
+REFUSED = CandidateRow("v2", NOW - 5000, "refused", "over_baseline: 0.0033, at least 0.02: refused", "other columns are the answer")
 
 
 def test_a_refused_candidate_says_that_when_why_and_what_to_do_with_a_champion_and_without() -> None:

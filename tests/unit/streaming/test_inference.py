@@ -142,6 +142,16 @@ def test_a_use_case_without_a_champion_is_no_fault() -> None:
     assert (told["state"], told["withheld"], told["counts"]["no_champion_fan_speed"]) == ("ok", {}, 1)
 
 
+def test_who_is_in_charge_is_asked_once_a_batch_however_many_have_nobody() -> None:
+    service = Inference({**TWO, "third": FAN.model_copy(update={"name": "third"})})
+    service.model.models.clear()
+    asked = []
+    champions = service.model.champions
+    service.model.champions = lambda effect: asked.append(effect) or champions(effect)  # type: ignore[method-assign, func-returns-value]
+    service.takes(feature(0))
+    assert len(asked) == 1
+
+
 def test_more_rows_than_a_request_may_hold_go_in_several() -> None:
     service = Inference({"fan_speed": FAN}, rows=100_000)
     rows = MAX_ROWS + 5
