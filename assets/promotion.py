@@ -28,9 +28,11 @@ def promotion(use_case: UseCase) -> dg.AssetsDefinition:
     )
     def champion(context: dg.AssetExecutionContext, store: dg.ResourceParam[ModelStore]) -> Iterator[dg.MaterializeResult[None]]:
         found = judgement(context.instance, store, use_case)
-        if found.champion_stays and found.run_id == context.run.run_id:  # an ordinary end of the run that trained it
+        if found.refused and found.run_id == context.run.run_id:  # an ordinary end of the run that trained the candidate
             context.log.warning(f"{use_case.name}: {found.candidate.version}: {found.summary}")
-            context.log_event(dg.AssetObservation(keys.champion(use_case.name), metadata={"stays": found.summary}))
+            context.log_event(
+                dg.AssetObservation(keys.champion(use_case.name), metadata={"stays": found.summary, "what to do": found.advice})
+            )
             return
         if not found.passed:  # a person may ask for this asset alone, where no check stands in between, and is told
             raise dg.Failure(f"{use_case.name}: {found.candidate.version}: {found.summary}")

@@ -6,14 +6,14 @@ import dagster as dg
 
 from assets import keys
 from assets.training import COMPARED_WITH, NO_CHAMPION, VERSION
-from mliot.gate import Verdict, judge
+from mliot.gate import Verdict
 from mliot.modelstore import ModelStore, StoredModel
 from mliot.usecase import UseCase
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The gate's verdict on the newest candidate, made in the run ``run_id``, beside the ``champion`` of now.
+    """The gate's verdict on the newest candidate, which was trained in the run ``run_id``, beside the ``champion`` of now.
 
     ``outdated`` says why the comparison no longer holds, or nothing.
     """
@@ -29,9 +29,9 @@ class Judgement:
         return self.verdict.passed and not self.outdated
 
     @property
-    def champion_stays(self) -> bool:
-        """True for the ordinary outcome of a retraining: a sound candidate, compared with the champion of now, is not better."""
-        return self.verdict.only_not_better and self.champion is not None and not self.outdated
+    def refused(self) -> bool:
+        """True for an ordinary end of a training: nothing is broken, and what is in charge (or nothing) stays so."""
+        return self.verdict.outcome == "refused" and not self.outdated
 
     @property
     def summary(self) -> str:
@@ -43,9 +43,13 @@ class Judgement:
     @property
     def reasons(self) -> list[str]:
         """One line a reason, the refusing ones first."""
-        refused = [str(check) for check in self.verdict.checks if not check.passed]
-        passed = [str(check) for check in self.verdict.checks if check.passed]
-        return [*([self.outdated] if self.outdated else []), *refused, *passed]
+        passed = [str(check) for check in self.verdict.checks if check.outcome == "passed"]
+        return [*([self.outdated] if self.outdated else []), *map(str, self.verdict.refusals), *passed]
+
+    @property
+    def advice(self) -> str:
+        """What a person should do about a refusal."""
+        return "train again" if self.outdated else self.verdict.advice
 
 
 def judgement(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase) -> Judgement:
@@ -59,12 +63,14 @@ def judgement(instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase
     champion = pointer.version if pointer else None
     compared_with, now = str(materialization.metadata[COMPARED_WITH].value), champion or NO_CHAMPION
     outdated = "" if now in (compared_with, candidate.version) else f"compared with {compared_with}, but the champion is {now}: train again"
-    return Judgement(candidate, event.run_id, champion, judge(use_case.gate, candidate.card.evidence), outdated)
+    if candidate.card.verdict is None:
+        raise dg.Failure(f"{use_case.name}: {candidate.version} was trained before verdicts were kept; train again")
+    return Judgement(candidate, event.run_id, champion, candidate.card.verdict, outdated)
 
 
 def validation(use_case: UseCase) -> dg.AssetChecksDefinition:
-    """The gate of one use case. Any refusal is a failed check. One because the champion is simply still the better model has severity WARN:
-    Dagster fails a run for a failed blocking check of severity ERROR, and this one found nothing wrong; promotion heeds both."""
+    """The gate of one use case. Any refusal is a failed check. That of a sound candidate has severity WARN: Dagster fails a run for a
+    failed blocking check of severity ERROR, and this one found nothing wrong; promotion heeds both."""
 
     @dg.asset_check(
         asset=keys.candidate(use_case.name),
@@ -76,10 +82,11 @@ def validation(use_case: UseCase) -> dg.AssetChecksDefinition:
         found = judgement(context.instance, store, use_case)
         return dg.AssetCheckResult(
             passed=found.passed,
-            severity=dg.AssetCheckSeverity.WARN if found.champion_stays else dg.AssetCheckSeverity.ERROR,
+            severity=dg.AssetCheckSeverity.WARN if found.refused else dg.AssetCheckSeverity.ERROR,
             description=found.summary,
             metadata={
                 VERSION: found.candidate.version,
+                **({} if found.passed else {"what to do": dg.MetadataValue.text(found.advice)}),
                 "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in found.reasons)),
                 **{check.name: dg.MetadataValue.text(str(check)) for check in found.verdict.checks},
             },

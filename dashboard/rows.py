@@ -87,15 +87,29 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class CandidateRow:
+    """The newest trained model of a use case where it is not in charge, and what the gate said of it."""
+
+    model_version: str
+    trained_ms: int | None
+    outcome: str
+    why: str
+    advice: str
+
+
+@dataclass(frozen=True)
 class Model:
-    """A model that the endpoint answers with."""
+    """One alias of a use case as the endpoint tells it: the model that answers, or, where ``model_version`` is None, why none does."""
 
     use_case: str
     alias: str
-    model_version: str
-    feature_version: str
-    since_ms: int
-    estimator: str
+    model_version: str | None
+    feature_version: str | None = None
+    since_ms: int | None = None
+    estimator: str | None = None
+    waits_for: str = ""
+    fault: str = ""
+    candidate: CandidateRow | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,9 @@ class Health:
     lag: int | None = None
     last_error: str = ""
     last_error_ms: int | None = None
+    waits_for: str = ""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """What it does not do for now, and why, by whom it is done for: of inference, the use cases whose rows pass by."""
 
 
 NO_ANSWER = "no answer"

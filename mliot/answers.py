@@ -8,6 +8,10 @@ import numpy as np
 from mliot.modelcard import ModelCard
 from mliot.scoring import Matrix, Scores
 
+MAX_ROWS = 10_000
+"""Most rows of one request to the endpoint."""
+MAX_BYTES = 32 * 1024 * 1024
+"""Longest body of one request to the endpoint."""
 PROBABILITY_DIGITS = 6
 """Decimals of a served probability."""
 

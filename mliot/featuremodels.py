@@ -94,6 +94,11 @@ class FeatureModels:
         """The version of each feature model, by name."""
         return {model.name: model.version for model in self.features}
 
+    @cached_property
+    def columns(self) -> Mapping[str, frozenset[str]]:
+        """The value columns of each feature model, by name."""
+        return {model.name: frozenset(model.columns) for model in self.features}
+
     def feature(self, name: str) -> FeatureModel:
         """The feature model called ``name``. Raises :class:`DeclarationError` with the names there are."""
         for model in self.features:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from mliot.gate import Evidence
+from mliot.gate import Evidence, Verdict
 
 
 class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     ``columns`` is the order of the ONNX input, ``features`` the feature model, ``feature_version`` the version of its SQL that was learnt
     from. ``metrics`` are scores on the holdout by name: the candidate's, and the baseline's and champion's of then. ``typical`` is a row to
-    try it with: the median of each column that it learnt from.
+    try it with: the median of each column that it learnt from. ``verdict`` is the gate's on the evidence, made once, when it was
+    trained; None on cards of before it was kept.
     """
 
     use_case: str
@@ -50,6 +51,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     typical: dict[str, float | None]
     metrics: dict[str, float]
     evidence: Evidence
+    verdict: Verdict | None = None
     interval: Interval | None = None
     created_ms: int
     libraries: dict[str, str]

@@ -29,6 +29,8 @@ ALIASES: tuple[Alias, ...] = ("champion", "challenger")
 ONNX_FILE = "model.onnx"
 CARD_FILE = "card.json"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_ALIASES, _LOCK, _FRESH = ".json", ".lock", ".new"
+"""What the folder of aliases holds of a use case: its aliases, the lock of who moves one, and the aliases before they are put in place."""
 _VERSION = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
@@ -117,12 +119,17 @@ class ModelStore:
         return sorted(entry.name for entry in folder.iterdir() if _VERSION.fullmatch(entry.name)) if folder.is_dir() else []
 
     def use_cases(self) -> list[str]:
-        """The use cases that have or had an alias, by name."""
-        return sorted(path.stem for path in self._aliases.glob("*.json"))
+        """The use cases that have or had an alias, by name. Raises :class:`OSError` where the folder cannot be read."""
+        return sorted(name.removesuffix(_ALIASES) for name in self._alias_files() if _is_alias_file(name))
+
+    def stray_aliases(self) -> list[str]:
+        """The names in the folder of aliases that are neither an alias file nor what a move leaves beside one."""
+        own = (_ALIASES, _LOCK, _FRESH)
+        return sorted(name for name in self._alias_files() if not any(_is_alias_file(name, suffix) for suffix in own))
 
     def alias_path(self, use_case: str) -> Path:
         """The file that changes whenever an alias of ``use_case`` moves; it may not exist yet."""
-        return self._aliases / f"{_checked(_NAME, use_case)}.json"
+        return self._aliases / f"{_checked(_NAME, use_case)}{_ALIASES}"
 
     def aliases(self, use_case: str) -> Aliases:
         """Where the aliases stand; none is set before the first move. Raises :class:`UserError` where the file was spoilt by hand."""
@@ -172,6 +179,12 @@ class ModelStore:
         last = self.aliases(use_case).last
         return moves if last is None or last in moves[-1:] else [*moves, last]
 
+    def _alias_files(self) -> list[str]:
+        try:
+            return [path.name for path in self._aliases.iterdir()]
+        except FileNotFoundError:
+            return []
+
     def _folder(self, use_case: str, version: str) -> Path:
         return self._models / _checked(_NAME, use_case) / _checked(_VERSION, version)
 
@@ -197,9 +210,13 @@ class ModelStore:
     @contextmanager
     def _locked(self, use_case: str) -> Iterator[None]:
         self._aliases.mkdir(parents=True, exist_ok=True)
-        with (self._aliases / f"{_checked(_NAME, use_case)}.lock").open("w") as lock:
+        with (self._aliases / f"{_checked(_NAME, use_case)}{_LOCK}").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _is_alias_file(name: str, suffix: str = _ALIASES) -> bool:
+    return name.endswith(suffix) and _NAME.fullmatch(name.removesuffix(suffix)) is not None
 
 
 def _checked(pattern: re.Pattern[str], name: str) -> str:
@@ -210,7 +227,7 @@ def _checked(pattern: re.Pattern[str], name: str) -> str:
 
 def _replace(path: Path, body: bytes) -> None:
     """Write ``path`` so that a reader, also after a crash, sees the old or the new content whole."""
-    fresh = path.with_suffix(".new")
+    fresh = path.with_suffix(_FRESH)
     fresh.write_bytes(body)
     _sync(fresh)
     fresh.replace(path)

@@ -40,7 +40,7 @@ class Scorer:
             self.score(np.zeros((1, columns), dtype=np.float32))
         except Exception as error:  # onnxruntime's errors share no base class below Exception
             name = str(model) if isinstance(model, Path) else "model"
-            raise UserError(f"{name}: is not an ONNX model of kind {kind!r} over {columns} columns: {_first_line(error)}") from error
+            raise UserError(f"{name}: is not an ONNX model of kind {kind!r} over {columns} columns: {first_line(error)}") from error
 
     def score(self, rows: Matrix) -> Scores:
         """Scores of ``rows`` (float32, one column a feature in the card's order, NaN where missing)."""
@@ -51,5 +51,6 @@ class Scorer:
         return Scores(outputs[0].reshape(-1).astype(np.float64), None)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -50,6 +50,7 @@ class ServiceStatus:
         self._asked: tuple[str, float] | None = None
         self._absent = ""
         self._problem = ""
+        self._withheld: dict[str, str] = {}
 
     def asking(self, part: str) -> None:
         """``part`` is asked for something from now on, until :meth:`ok` or :meth:`waiting`."""
@@ -92,6 +93,16 @@ class ServiceStatus:
             if what and what != self._problem:
                 self._err(what)
             self._problem = what
+    def withheld(self, reasons: Mapping[str, str]) -> dict[str, str]:
+        """What the service withholds from now on, and why, by subject. Returns each changed reason, empty where it is over."""
+        with self._lock:
+            subjects = {**self._withheld, **reasons}
+            news = {subject: reasons.get(subject, "") for subject in subjects if self._withheld.get(subject) != reasons.get(subject)}
+            self._withheld = dict(reasons)
+            for subject, why in news.items():
+                if why:
+                    self._err(f"{subject}: {why}")
+            return news
 
     def error(self, text: str) -> None:
         with self._lock:
@@ -115,15 +126,17 @@ class ServiceStatus:
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
-            wrong = (self._absent or self._problem) if self._state == "ok" else ""
+            waits_for = self._waits_for()
             return {
                 "service": self.service,
-                "state": "waiting" if wrong else self._state,
+                "state": "waiting" if waits_for and self._state == "ok" else self._state,
+                "waits_for": waits_for,
                 "since_ms": self._since_ms,
                 "rate_per_s": round(read / RATE_OVER_S, 2),
                 "lag": self._lag,
-                "last_error": wrong or self._last_error,
+                "last_error": self._last_error,
                 "last_error_ms": self._last_error_ms,
+                "withheld": dict(self._withheld),
                 "counts": dict(self._counts),
             }
 
@@ -148,6 +161,12 @@ class ServiceStatus:
         with self._lock:
             before, self._state, self._asked = self._state, state, None
             return before
+
+    def _waits_for(self) -> str:
+        """What it cannot do now, and why; empty where it can do everything."""
+        if self._state == "waiting":
+            return self._last_error
+        return self._absent or self._problem or "; ".join(f"{subject}: {why}" for subject, why in self._withheld.items())
 
     def _wait(self, why: str) -> None:
         self._state, self._asked = "waiting", None

@@ -7,17 +7,18 @@ from typing import Annotated
 
 import msgspec
 
+from mliot.answers import MAX_ROWS
 from mliot.modelstore import Alias
 from serving.endpoint import Endpoint
 from serving.problems import Refused
-from serving.schema import MOST_ROWS, Row
+from serving.schema import Row
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     """What :class:`serving.schema.PredictRequest` accepts, or less."""
 
     use_case: str
-    rows: Annotated[list[Row], msgspec.Meta(min_length=1, max_length=MOST_ROWS)]
+    rows: Annotated[list[Row], msgspec.Meta(min_length=1, max_length=MAX_ROWS)]
     alias: Alias = "champion"
 
 

@@ -2,11 +2,13 @@
 counts every answer.
 """
 
+import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from mliot.answers import MAX_BYTES
 from serving import direct
 from serving.counters import Counters
 from serving.endpoint import Endpoint
@@ -15,9 +17,10 @@ from serving.problems import Refused, reworded
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 32 * 1024 * 1024
+MAX_S = 60.0
+"""A request that takes longer is given up."""
 PREDICT = "/predict"
-ROUTES = (PREDICT, "/predict_entity", "/models", "/metrics", "/livez", "/readyz", "/healthz", "/docs.json", "/")
+ROUTES = (PREDICT, "/predict_entity", "/models", "/health", "/metrics", "/livez", "/readyz", "/healthz", "/docs.json", "/")
 
 
 class Edge:
@@ -39,24 +42,35 @@ class Edge:
             if refused is not None:
                 await refused.response()(scope, receive, answer.send)
             elif scope["method"] == "POST" and scope["path"] == PREDICT:
-                await self._predict(scope, receive, answer.send)
+                await self._predict(scope, receive, answer)
             else:
-                await self._app(scope, receive, answer.send)
+                await self._long_way(scope, receive, answer)
         finally:
             route = scope["path"] if scope["path"] in ROUTES else "other"
             self._counters.answered(route, answer.status, perf_counter() - began)
 
-    async def _predict(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def _predict(self, scope: "Scope", receive: "Receive", to: "_Answer") -> None:
         """The short way, or where that has no answer, the long one with the same messages."""
         messages = await _received(receive)
         whole = messages[-1]["type"] == "http.request"
         answer = await direct.answered(self._endpoint, b"".join(part.get("body", b"") for part in messages)) if whole else None
         if answer is None:
-            await self._app(scope, _again(messages, receive), send)
+            await self._long_way(scope, _again(messages, receive), to)
             return
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await to.send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        await to.send({"type": "http.response.body", "body": answer})
+
+    async def _long_way(self, scope: "Scope", receive: "Receive", to: "_Answer") -> None:
+        try:
+            async with asyncio.timeout(MAX_S):
+                await self._app(scope, receive, to.send)
+        except TimeoutError:
+            if to.begun:
+                raise
+            await Refused(HTTPStatus.GATEWAY_TIMEOUT, f"the request was not answered within {MAX_S:g} s").response()(
+                scope, receive, to.send
+            )
 
 
 async def _received(receive: "Receive") -> "Sequence[Message]":
@@ -88,8 +102,8 @@ def unusable(method: str, headers: dict[bytes, bytes]) -> Refused | None:
     length = headers.get(b"content-length", b"")
     if not length.isdigit():
         return Refused(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing; the body's length must be known")
-    if int(length) > MOST_BYTES:
-        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has {int(length):,} bytes; allowed are {MOST_BYTES:,}")
+    if int(length) > MAX_BYTES:
+        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has {int(length):,} bytes; allowed are {MAX_BYTES:,}")
     return None
 
 
@@ -102,8 +116,10 @@ class _Answer:
         self._send = send
         self._held = b""
         self.status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+        self.begun = False
 
     async def send(self, message: "Message") -> None:
+        self.begun = True
         if message["type"] == "http.response.start":
             self.status = message["status"]
         if self.status < HTTPStatus.BAD_REQUEST:

@@ -7,13 +7,14 @@ from threading import Event, Thread
 import structlog
 
 from mliot.clock import Clock
-from mliot.errors import MliotError
 from mliot.modelcard import ModelCard
 from mliot.modelstore import ALIASES, Alias, ModelStore, Pointer
 from mliot.scoring import Scorer
 
 POLL_S = 0.2
 RETRY_S = 5.0
+ALIASES_FOLDER = "aliases"
+"""Subject of a fault of the whole folder; a stray file's is its name below that."""
 log = structlog.get_logger()
 
 Stamp = tuple[int, int, int]
@@ -32,11 +33,11 @@ class LiveModel:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a use case's models could not be loaded, and when that is tried again."""
+class Look:
+    """The last look at a use case's alias file: which one it was, what could not be read, and when that is tried again."""
 
-    reason: str
-    stamp: Stamp
+    stamp: Stamp | None
+    faults: Mapping[str, str]
     again_at: float
 
 
@@ -46,15 +47,17 @@ Models = Mapping[tuple[str, Alias], LiveModel]
 class LiveModels:
     """Follows the aliases of a store in a thread of its own.
 
-    A request takes its model with :meth:`get` once and keeps it, so that a swap in between changes nothing for it.
+    A request takes its model with :meth:`get` once and keeps it, so that a swap in between changes nothing for it. What cannot be read
+    (a stray file, a spoilt alias, a model that is not there) is named once, keeps nobody else from being loaded, and leaves the model
+    that its alias stood for before in charge. An alias file that was removed stands for nothing, as it would after a start.
     """
 
     def __init__(self, store: ModelStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._models: Models = {}
-        self._stamps: dict[str, Stamp] = {}
-        self._failures: dict[str, Failure] = {}
+        self._looks: dict[str, Look] = {}
+        self._folder_faults: Mapping[str, str] = {}
         self._stop = Event()
         self._thread = Thread(target=self._follow, name="alias-watcher", daemon=True)
 
@@ -75,34 +78,61 @@ class LiveModels:
         """Every model in memory, by use case and alias."""
         return [model for _, model in sorted(self._models.items())]
 
-    def failure(self, use_case: str) -> str | None:
-        """Why the use case's newest version could not be loaded, or None."""
-        failure = self._failures.get(use_case)
-        return failure.reason if failure else None
+    def failure(self, use_case: str, alias: Alias) -> str | None:
+        """Why the version that ``alias`` stands for could not be loaded, or None."""
+        look = self._looks.get(use_case)
+        own = (look.faults.get(f"{use_case}/{alias}") or look.faults.get(use_case)) if look else None
+        return own or self._folder_faults.get(ALIASES_FOLDER)
+
+    def faults(self) -> dict[str, str]:
+        """Everything in the store that could not be read at the last look, with the reason."""
+        looks = list(self._looks.values())
+        return {**self._folder_faults, **{subject: why for look in looks for subject, why in look.faults.items()}}
 
     def refresh(self) -> None:
         """Load the models of every use case whose aliases moved; those of the others stay, and so do all where loading fails."""
-        for use_case in self._store.use_cases():
+        try:
+            names, stray = self._store.use_cases(), self._store.stray_aliases()
+        except OSError as error:  # not to be taken for a folder without aliases
+            self._name_folder({ALIASES_FOLDER: f"cannot be read: {error}"})
+            return
+        self._name_folder({f"{ALIASES_FOLDER}/{name}": "is no alias file; it is not looked at" for name in stray})
+        for use_case in [*names, *(known for known in list(self._looks) if known not in names)]:
+            self._look(use_case)
+
+    def _look(self, use_case: str) -> None:
+        known = self._looks.get(use_case)
+        faults: dict[str, str] = {}
+        stamp: Stamp | None = None
+        try:
             stamp = self._stamp(use_case)
-            if stamp is None or self._stamps.get(use_case) == stamp or self._waits(use_case, stamp):
+            if known is not None and known.stamp == stamp and not (known.faults and self._clock.monotonic() >= known.again_at):
+                return
+            loaded = dict(self._load(use_case, faults))
+        except Exception as error:  # whatever stands in the store, the thread lives and serves the rest
+            loaded = {key: model for key, model in self._models.items() if key[0] == use_case}
+            faults[use_case] = _reason(error)
+        self._models = {key: model for key, model in self._models.items() if key[0] != use_case} | loaded
+        _name({} if known is None else known.faults, faults)
+        self._looks[use_case] = Look(stamp, faults, self._clock.monotonic() + RETRY_S)
+
+    def _load(self, use_case: str, faults: dict[str, str]) -> Iterator[tuple[tuple[str, Alias], LiveModel]]:
+        aliases = self._store.aliases(use_case)
+        for alias in ALIASES:
+            pointer = aliases.pointer(alias)
+            if pointer is None:
                 continue
             try:
-                loaded = dict(self._load(use_case))
-            except (MliotError, OSError) as error:
-                self._fail(use_case, stamp, str(error))
-                continue
-            self._stamps[use_case] = stamp
-            self._failures.pop(use_case, None)
-            self._models = {key: model for key, model in self._models.items() if key[0] != use_case} | loaded
+                yield (use_case, alias), self._model(use_case, alias, pointer)
+            except Exception as error:  # a spoilt challenger takes no champion away
+                faults[f"{use_case}/{alias}"] = _reason(error)
+                before = self.get(use_case, alias)
+                if before is not None:
+                    yield (use_case, alias), before
 
-    def _waits(self, use_case: str, stamp: Stamp) -> bool:
-        failure = self._failures.get(use_case)
-        return failure is not None and failure.stamp == stamp and self._clock.monotonic() < failure.again_at
-
-    def _fail(self, use_case: str, stamp: Stamp, reason: str) -> None:
-        if self.failure(use_case) != reason:
-            log.warning("an alias moved, but its model cannot be loaded", use_case=use_case, reason=reason)
-        self._failures[use_case] = Failure(reason, stamp, self._clock.monotonic() + RETRY_S)
+    def _name_folder(self, faults: Mapping[str, str]) -> None:
+        _name(self._folder_faults, faults)
+        self._folder_faults = faults
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL_S):
@@ -115,13 +145,6 @@ class LiveModels:
             return None
         return status.st_mtime_ns, status.st_ino, status.st_size
 
-    def _load(self, use_case: str) -> Iterator[tuple[tuple[str, Alias], LiveModel]]:
-        aliases = self._store.aliases(use_case)
-        for alias in ALIASES:
-            pointer = aliases.pointer(alias)
-            if pointer is not None:
-                yield (use_case, alias), self._model(use_case, alias, pointer)
-
     def _model(self, use_case: str, alias: Alias, pointer: Pointer) -> LiveModel:
         known = self.get(use_case, alias)
         if known is not None and known.version == pointer.version:
@@ -130,3 +153,16 @@ class LiveModels:
         scorer = Scorer(stored.onnx_path, kind=stored.card.kind, columns=len(stored.card.columns))
         log.info("model loaded", use_case=use_case, alias=alias, version=stored.version, estimator=stored.card.estimator)
         return LiveModel(alias, stored.version, pointer.since_ms, stored.card, scorer)
+
+
+def _name(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Logs what is news."""
+    for subject, why in now.items():
+        if before.get(subject) != why:
+            log.warning("the model store holds something that cannot be read", subject=subject, reason=why)
+    for subject in before.keys() - now.keys():
+        log.info("it can be read again", subject=subject)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from mliot.usecase import UseCase
 from mliot.warehouse.columns import Entry
-from serving.schema import ModelInCharge, PredictEntityRequest, PredictEntityResponse, PredictRequest, PredictResponse, Problem
+from serving.schema import EndpointHealth, ModelState, PredictEntityRequest, PredictEntityResponse, PredictRequest, PredictResponse, Problem
 
 _REF = "#/components/schemas/"
 _MODELS: tuple[type[BaseModel], ...] = (
@@ -16,7 +16,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     PredictResponse,
     PredictEntityRequest,
     PredictEntityResponse,
-    ModelInCharge,
+    ModelState,
+    EndpointHealth,
     Problem,
 )
 _DIMENSIONLESS = "1"
@@ -104,7 +105,10 @@ def _paths(use_cases: Iterable[UseCase], typical: Mapping[str, Mapping[str, floa
         "/predict_entity": _post(
             "Score the newest features of a place, and say how old they are", "PredictEntityRequest", "PredictEntityResponse", entities
         ),
-        "/models": _get("Models", "The models that answer now", {"type": "array", "items": {"$ref": _REF + "ModelInCharge"}}),
+        "/models": _get(
+            "Models", "The models that answer now, and why where none does", {"type": "array", "items": {"$ref": _REF + "ModelState"}}
+        ),
+        "/health": _get("Health", "How it is, and what of the model store cannot be read", {"$ref": _REF + "EndpointHealth"}),
         "/readyz": _get("Health", "200 once requests are answered"),
         "/livez": _get("Health", "200 while the process lives"),
         "/metrics": _get("Health", "Requests, latencies, rows and models, in Prometheus' text format"),
@@ -128,6 +132,7 @@ def _post(summary: str, request: str, response: str, examples: Json) -> Json:
                 "413": {"description": "The body is too large", "content": problem},
                 "415": {"description": "The body is not application/json", "content": problem},
                 "422": {"description": "The request cannot be scored; `field` names the part at fault", "content": problem},
+                "500": {"description": "The model fails on these rows", "content": problem},
                 "503": {"description": "No champion yet, or the store is away; the same request may succeed later", "content": problem},
             },
         }

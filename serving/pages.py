@@ -14,9 +14,9 @@ from mliot.warehouse.columns import Entry
 from serving.counters import Counters
 from serving.endpoint import Endpoint
 from serving.openapi import document
-from serving.schema import ModelInCharge
+from serving.schema import ModelState
 
-_MODELS = TypeAdapter(list[ModelInCharge])
+_MODELS = TypeAdapter(list[ModelState])
 
 # BentoML's own page loads a tag manager from the web; this one shows the same Swagger UI from the files that BentoML brings.
 _PAGE = """<!doctype html>
@@ -67,7 +67,11 @@ def pages(
     async def models(_: Request) -> Response:
         return Response(_MODELS.dump_json(endpoint.models()), media_type="application/json")
 
+    async def health(_: Request) -> Response:
+        return Response(endpoint.health().model_dump_json(), media_type="application/json")
+
     async def metrics(_: Request) -> Response:
         return Response(counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/", index), Route("/docs.json", docs), Route("/models", models), Route("/metrics", metrics)])
+    answers = {"/": index, "/docs.json": docs, "/models": models, "/health": health, "/metrics": metrics}
+    return Starlette(routes=[Route(path, answer) for path, answer in answers.items()])

@@ -1,6 +1,7 @@
 """From a request's rows to the model's matrix, and from its scores to the answers. Pure."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -32,13 +33,10 @@ def matrix(rows: Sequence[Row], card: ModelCard) -> Matrix:
 
 
 def predictions(scores: Scores, card: ModelCard) -> list[Prediction]:
-    """One answer a row. Raises :class:`Refused` (422) where the model's answer to a row is not finite."""
-    broken = np.flatnonzero(~np.isfinite(scores.values))
-    if len(broken):
-        raise Refused(422, f"rows[{broken[0]}]: the model's answer is not finite", f"rows[{broken[0]}]")
+    """One answer a row; its value is None where the model's answer to that row is not finite."""
     return [
         Prediction.model_construct(
-            value=answer.value if answer.probability is None else int(answer.value),
+            value=None if not isfinite(answer.value) else answer.value if answer.probability is None else int(answer.value),
             probability=answer.probability,
             low=answer.low,
             high=answer.high,

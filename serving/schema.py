@@ -1,13 +1,13 @@
 """What the endpoint accepts and answers. Which columns a row must have is the model's own matter: see :mod:`serving.rows`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mliot.answers import MAX_ROWS
 from mliot.fields import NAME
 from mliot.modelstore import Alias
 
-MOST_ROWS = 10_000
 Reading = Annotated[float, Field(strict=True, allow_inf_nan=False)] | None
 Row = dict[str, Reading]
 _VERSION = "20261124-213000-0c8aa56a"
@@ -20,8 +20,8 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", title="PredictRequest")
 
     use_case: str = Field(description="Name of the use case.")
-    rows: Annotated[list[Row], Field(min_length=1, max_length=MOST_ROWS)] = Field(
-        description=f"1 to {MOST_ROWS:,} rows. Each holds every column of the use case and no other; null is a missing reading."
+    rows: Annotated[list[Row], Field(min_length=1, max_length=MAX_ROWS)] = Field(
+        description=f"1 to {MAX_ROWS:,} rows. Each holds every column of the use case and no other; null is a missing reading."
     )
     alias: Alias = Field("champion", description="Which model answers: the champion, or the challenger that runs in its shadow.")
 
@@ -39,7 +39,10 @@ class PredictEntityRequest(BaseModel):
 class Prediction(BaseModel):
     """One answer."""
 
-    value: int | float = Field(description="The predicted class or number, in the use case's unit.", examples=[2])
+    value: int | float | None = Field(
+        description="The predicted class or number, in the use case's unit; null where the model has no finite answer to this row.",
+        examples=[2],
+    )
     probability: float | None = Field(description="Classes only: the model's probability of this class, 0 to 1.", examples=[0.93])
     low: float | None = Field(
         description="Numbers only: lower end of the prediction interval, in the use case's unit; /models tells its coverage.",
@@ -75,21 +78,45 @@ class Problem(BaseModel):
     field: str | None = Field(None, description="The part of the request at fault.", examples=[_FIELD])
 
 
-class ModelInCharge(BaseModel):
-    """A model that the endpoint answers with."""
+class NewestCandidate(BaseModel):
+    """The newest model that was trained for a use case, where it is not the one in charge, and what the gate said of it."""
+
+    model_version: str
+    trained_ms: int | None = Field(description="When, milliseconds since 1970-01-01 UTC; null where its card cannot be read.")
+    outcome: Literal["passed", "refused", "broken"] = Field(
+        description="refused: sound, but not better than what is there; broken: something is wrong with it or with its data."
+    )
+    why: str = Field(description="The gate's first reason, or why it is not promoted.")
+    advice: str = Field(description="What to do about it.")
+
+
+class ModelState(BaseModel):
+    """One alias of a use case: the model that answers, or why none does."""
 
     use_case: str
     alias: Alias
-    model_version: str
-    feature_version: str
-    since_ms: int = Field(description="When the alias moved to this version, milliseconds since 1970-01-01 UTC.")
+    model_version: str | None = Field(description="The model that answers; null where none does.")
+    waits_for: str = Field(description="Why no model answers; empty where one does.")
+    expected: bool = Field(description="True while nothing is wrong: a model answers, or none has passed the gate yet.")
+    fault: str = Field(description="Why what the aliases stand for now cannot be loaded; the model that answers is an older one.")
+    candidate: NewestCandidate | None = Field(description="The newest candidate, where it is not in charge; at the champion only.")
+    feature_version: str | None
+    since_ms: int | None = Field(description="When the alias moved to this version, milliseconds since 1970-01-01 UTC.")
     kind: str = Field(description="class or number.")
     unit: str = Field(description="Unit of the predicted value.")
     features: str = Field(description="Feature model whose rows it scores.")
     columns: list[str] = Field(description="Columns that a row must have.")
-    estimator: str
+    estimator: str | None
     metrics: dict[str, float]
     interval_coverage: float | None = Field(description="Numbers only: share of truths that the interval was made to hold.")
     interval_measured: float | None = Field(
         description="Numbers only: share that it did hold of the later rows on which the model was judged; bursts and drift move it."
     )
+
+
+class EndpointHealth(BaseModel):
+    """How the endpoint is. ``waiting``: it answers, but the model that an alias stands for cannot be read."""
+
+    state: Literal["ok", "waiting"]
+    faults: dict[str, str] = Field(description="What cannot be read, each with the reason.")
+    without_champion: dict[str, str] = Field(description="The use cases that no model answers for, each with the reason and what to do.")

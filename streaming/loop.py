@@ -18,12 +18,15 @@ from mliot.services import ServiceStatus
 from streaming.ports import (
     Acknowledge,
     Broker,
+    Champions,
     Commit,
     Deliver,
     Effect,
     Effects,
     Log,
+    ModelServer,
     Open,
+    Outcome,
     Positions,
     Publish,
     Read,
@@ -42,7 +45,7 @@ PROBE_EVERY_S = 1.0
 PARTS: Mapping[type, str] = {
     **dict.fromkeys((Open, Seek, Read, Recall, Commit, Deliver), "Kafka"),
     **dict.fromkeys((Receive, Acknowledge, Publish), "MQTT broker"),
-    Score: "model server",
+    **dict.fromkeys((Champions, Score), "model server"),
     **dict.fromkeys((Positions, Save), "PostgreSQL"),
 }
 """Who performs an effect."""
@@ -63,6 +66,10 @@ def log_performers(port: Log) -> Performers:
 
 def broker_performers(port: Broker) -> Performers:
     return {Receive: port.receive, Acknowledge: port.acknowledge, Publish: port.publish}
+
+
+def model_performers(port: ModelServer) -> Performers:
+    return {Champions: port.champions, Score: port.score}
 
 
 class Driver:
@@ -205,10 +212,21 @@ def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> N
     if isinstance(effect, Commit | Deliver):
         status.count(effect.outcome.counts)
         status.problem(effect.outcome.problem)
+        _tell(status, effect.outcome)
     elif isinstance(effect, Save):
         status.count({"read": effect.read, "used": effect.read})
     elif isinstance(effect, Read):
         status.lag(lag())
+
+
+def _tell(status: ServiceStatus, outcome: Outcome) -> None:
+    if outcome.withheld is None:
+        return
+    for subject, why in status.withheld(outcome.withheld).items():
+        if why:
+            log.warning("withheld", service=status.service, subject=subject, reason=why)
+        else:
+            log.info("no longer withheld", service=status.service, subject=subject)
 
 
 @contextmanager

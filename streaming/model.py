@@ -1,18 +1,21 @@
-"""The model server as the inference service sees it: one HTTP call a use case and batch."""
+"""The model server as the inference service sees it: one HTTP call a use case and request's worth of rows."""
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any
 
 import httpx
 import msgspec
 
-from mliot.errors import Fatal, Transient
+from mliot.errors import Transient
 from mliot.services import SLOW_S
-from streaming.ports import Score, Scored, Scores
+from streaming.ports import Champion, Champions, NotScored, Score, Scored, Scores
+
+_BUSY = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
 
 
 class _Row(msgspec.Struct):
-    value: float
+    value: float | None
     probability: float | None = None
     low: float | None = None
     high: float | None = None
@@ -20,8 +23,17 @@ class _Row(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     model_version: str
-    feature_version: str
     predictions: list[_Row]
+
+
+class _Model(msgspec.Struct):
+    use_case: str
+    alias: str
+    model_version: str | None
+    features: str
+    columns: tuple[str, ...]
+    waits_for: str
+    expected: bool
 
 
 class ModelClient:
@@ -30,7 +42,8 @@ class ModelClient:
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout_s: float = 5.0) -> None:
         self._url = url
         self._http = httpx.Client(base_url=url, transport=transport, timeout=timeout_s)
-        self._decoder = msgspec.json.Decoder(_Body)
+        self._scores = msgspec.json.Decoder(_Body)
+        self._models = msgspec.json.Decoder(list[_Model])
 
     def __enter__(self) -> "ModelClient":
         return self
@@ -38,29 +51,29 @@ class ModelClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def score(self, effect: Score) -> Scores | None:
-        """The champion's answers, in order; None where there is no champion yet.
-
-        Raises :class:`Transient` while the server is away or busy, :class:`Fatal` where it refuses what was asked.
-        """
-        try:
-            response = self._http.post(
-                "/predict",
-                content=msgspec.json.encode({"use_case": effect.use_case, "rows": effect.rows}),
-                headers={"content-type": "application/json"},
-            )
-        except httpx.TransportError as error:
-            raise Transient(self._away(f"{type(error).__name__}: {error}")) from error
-        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and no_champion(response):
-            return None
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            raise Transient(self._away(f"HTTP {response.status_code}: {response.text[:200]}"))
+    def champions(self, _: Champions) -> Mapping[str, Champion | NotScored]:
+        """Each use case's champion, or why it has none. Raises :class:`Transient` while the server is away or busy."""
+        response = self._asked("GET", "/models")
         if response.is_error:
-            raise Fatal(
-                f"model server at {self._url} refused rows of {effect.use_case}: HTTP {response.status_code}: {response.text[:500]}"
+            raise Transient(self._away(f"HTTP {response.status_code}: {response.text[:200]}"))
+        return {model.use_case: _champion(model) for model in self._read(self._models, response) if model.alias == "champion"}
+
+    def score(self, effect: Score) -> Scores | NotScored:
+        """The champion's answers, in order, or why it gives none: what the server says of the request is no fault of the server's.
+
+        Raises :class:`Transient` while the server is away or busy.
+        """
+        response = self._asked("POST", "/predict", msgspec.json.encode({"use_case": effect.use_case, "rows": effect.rows}))
+        if response.is_success:
+            body = self._read(self._scores, response)
+            return Scores(
+                body.model_version, [Scored(nan if p.value is None else p.value, p.probability, p.low, p.high) for p in body.predictions]
             )
-        body = self._decoder.decode(response.content)
-        return Scores(body.model_version, body.feature_version, [Scored(p.value, p.probability, p.low, p.high) for p in body.predictions])
+        error, field = _problem(response)
+        about_the_request = field or (response.is_client_error and response.status_code not in _BUSY)
+        if not about_the_request:
+            raise Transient(self._away(f"HTTP {response.status_code}: {response.text[:200]}"))
+        return NotScored(f"HTTP {response.status_code}: {error}")
 
     def absent(self) -> str:
         """Why rows would not be scored now; empty where they would. A server that hangs is given :data:`mliot.services.SLOW_S`."""
@@ -70,14 +83,35 @@ class ModelClient:
             return self._away(f"{type(error).__name__}: {error}")
         return "" if answered.is_success else self._away(f"HTTP {answered.status_code}")
 
+    def _asked(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        try:
+            return self._http.request(method, path, content=content, headers={"content-type": "application/json"} if content else None)
+        except httpx.TransportError as error:
+            raise Transient(self._away(f"{type(error).__name__}: {error}")) from error
+
+    def _read(self, decoder: msgspec.json.Decoder[Any], response: httpx.Response) -> Any:
+        try:
+            return decoder.decode(response.content)
+        except msgspec.DecodeError as error:
+            path = response.request.url.path
+            raise Transient(self._away(f"{path} answers something else than this version of MLIoT reads: {error}")) from error
+
     def _away(self, why: str) -> str:
         return f"model server at {self._url}: {why}"
 
 
-def no_champion(response: httpx.Response) -> bool:
-    """True where a 503 says that the use case has no champion, rather than that the server is not ready."""
+def _champion(model: _Model) -> Champion | NotScored:
+    if model.model_version is None:
+        return NotScored(model.waits_for, expected=model.expected)
+    return Champion(model.model_version, model.features, model.columns)
+
+
+def _problem(response: httpx.Response) -> tuple[str, str]:
+    """What the server says is wrong, and with which part of the request ('' where it names none)."""
     try:
-        body: Mapping[str, Any] = response.json()
+        body = response.json()
     except ValueError:
-        return False
-    return "no champion" in str(body.get("error", ""))
+        body = None
+    if not isinstance(body, dict):
+        return response.text[:500], ""
+    return str(body.get("error", ""))[:500], str(body.get("field") or "")

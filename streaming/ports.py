@@ -100,6 +100,8 @@ class Outcome:
     """Addresses of the records that became dead letters."""
     problem: str = ""
     """What people should look at although the service works, from this outcome on until the next; '' for nothing."""
+    withheld: Mapping[str, str] | None = None
+    """What the service cannot do for now, and why, by whom it is done for; None from a service that withholds nothing from anybody."""
 
     def emit(self, message: Message, key: str, traceparent: str = "", timestamp_ms: int = 0) -> None:
         self.emits.append(Emit(message.topic_name, key, message.encode(), traceparent, timestamp_ms))
@@ -112,6 +114,9 @@ class Outcome:
         self.emit(letter, key, traceparent)
 
     def reject_record(self, record: Record, reason: str) -> None:
+        """Once: where several use cases refuse a record, the first one's reason is kept."""
+        if record.address in self.refused:
+            return
         self.reject(record.value, source=record.topic, reason=reason, key=record.key, traceparent=record.traceparent)
         self.refused.add(record.address)
 
@@ -234,15 +239,44 @@ class Publish:
 # Effects on the model server and the store.
 
 
+class Champion(NamedTuple):
+    """Which version is in charge of a use case, and what it wants of a row: these columns of this feature model."""
+
+    version: str
+    features: str
+    columns: tuple[str, ...]
+
+
+class NotScored(NamedTuple):
+    """Why rows of a use case are not scored; those of others may be.
+
+    ``expected``: nothing is wrong, there is no champion yet.
+    """
+
+    why: str
+    expected: bool = False
+
+
+@dataclass(frozen=True)
+class Champions:
+    """Who is in charge of which use case. Answers ``Mapping[str, Champion | NotScored]``."""
+
+
 @dataclass(frozen=True)
 class Score:
-    """Rows of one use case, scored by its champion. Answers :class:`Scores`, or None while there is no champion."""
+    """At most :data:`mliot.answers.MAX_ROWS` rows of one use case, each with the columns that its champion wants and no other.
+
+    Answers :class:`Scores`, by whichever version is in charge when it is asked, or :class:`NotScored`. :class:`Transient` is for a server
+    that is away or busy: one use case that cannot be scored is none.
+    """
 
     use_case: str
     rows: Sequence[Mapping[str, float | None]]
 
 
 class Scored(NamedTuple):
+    """One answer; ``value`` is NaN where the model has none to this row."""
+
     value: float
     probability: float | None = None
     low: float | None = None
@@ -251,7 +285,6 @@ class Scored(NamedTuple):
 
 class Scores(NamedTuple):
     model_version: str
-    feature_version: str
     scores: Sequence[Scored]
 
 
@@ -275,7 +308,7 @@ class Save:
     after: Mapping[Partition, int]
 
 
-Effect = Open | Seek | Read | Recall | Commit | Deliver | Receive | Acknowledge | Publish | Score | Positions | Save
+Effect = Open | Seek | Read | Recall | Commit | Deliver | Receive | Acknowledge | Publish | Champions | Score | Positions | Save
 Effects = Generator[Effect, Any, None]
 Service = Callable[[], Effects]
 
@@ -299,3 +332,10 @@ class Broker(Protocol):
     def receive(self, effect: Receive) -> list[Received]: ...
     def acknowledge(self, effect: Acknowledge) -> None: ...
     def publish(self, effect: Publish) -> Published: ...
+
+
+class ModelServer(Protocol):
+    """The model port; ``streaming/model.py`` and ``streaming/simulated/model.py`` implement it, ``tests/contract`` holds both to it."""
+
+    def champions(self, _: Champions, /) -> Mapping[str, Champion | NotScored]: ...
+    def score(self, effect: Score) -> Scores | NotScored: ...

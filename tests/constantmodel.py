@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mliot.gate import Evidence
+from mliot.gate import Evidence, judge
 from mliot.modelcard import DataSnapshot, Interval, ModelCard
 from mliot.modelstore import ModelStore
 from mliot.usecase import UseCase
@@ -65,5 +65,6 @@ def save_constant_model(
         "created_ms": created_ms,
         "libraries": {},
     }
+    card |= changes
     onnx_model = constant_onnx(use_case.kind, answer, use_case.classes, len(use_case.columns))
-    return store.save(ModelCard(**{**card, **changes}), onnx_model)
+    return store.save(ModelCard(**{"verdict": judge(use_case.gate, card["evidence"]), **card}), onnx_model)

@@ -3,7 +3,7 @@
 from nicegui.element import Element
 
 from dashboard.page.elements import Age, Keyed, Rebuilt, box, link, text
-from dashboard.view.models import ModelView, ParityView, ScoreView
+from dashboard.view.models import CandidateView, ModelView, ParityView, ScoreView
 
 _GLYPHS = {True: "▲", False: "▼", None: "="}
 _TONES = {True: "good", False: "bad", None: "idle"}
@@ -31,11 +31,15 @@ def _model(view: ModelView) -> None:
                 Age(view.since)
     if view.waits_for:
         text("p", view.waits_for, "empty")
+    for problem in view.problems:
+        text("p", problem, "bad")
     if view.version:
         with box("dl", "facts"):
             for name, value in (("version", view.version), ("features", view.feature_version), ("estimator", view.estimator)):
                 text("dt", name)
                 text("dd", value)
+    if view.candidate:
+        _candidate(view.candidate)
     if view.report:
         with box("p", "note"):
             link("drift report", view.report.href, title=view.report.made)
@@ -43,6 +47,17 @@ def _model(view: ModelView) -> None:
             Age(view.report.stamp)
     for score in view.scores:
         _score(score)
+
+
+def _candidate(view: CandidateView) -> None:
+    with box("div", "candidate"):
+        with box("p", "note"):
+            text("span", f"newest candidate {view.verdict}")
+            if view.trained:
+                text("span", ", trained ")
+                Age(view.trained)
+        text("p", view.why)
+        text("p", view.advice, "note")
 
 
 def _score(view: ScoreView) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dashboard.queries import LABELLED
-from dashboard.rows import Model, ParityRow, Scored, Snapshot, StoreRows
+from dashboard.rows import CandidateRow, Model, ParityRow, Scored, Snapshot, StoreRows
 from dashboard.scores import LEAST_ROWS, Kind, Score, family, score
 from dashboard.view.places import Known
 from dashboard.view.reports import ReportView, report_view
@@ -29,10 +29,21 @@ class ScoreView:
 
 
 @dataclass(frozen=True)
+class CandidateView:
+    """The newest candidate that is not in charge: what became of it, when it was trained, why, and what to do."""
+
+    verdict: str
+    trained: Stamp | None
+    why: str
+    advice: str
+
+
+@dataclass(frozen=True)
 class ModelView:
     """One use case. ``version`` is empty and ``waits_for`` says what is missing where nothing is in charge.
 
-    ``report`` is its newest drift report, where there is one.
+    ``problems`` say why it is not predicted for, or not by what its alias stands for; ``candidate`` is the newest one, where it stays
+    outside. ``report`` is its newest drift report, where there is one.
     """
 
     use_case: str
@@ -42,6 +53,8 @@ class ModelView:
     estimator: str = ""
     since: Stamp | None = None
     waits_for: str = ""
+    problems: tuple[str, ...] = ()
+    candidate: CandidateView | None = None
     scores: tuple[ScoreView, ...] = ()
     report: ReportView | None = None
 
@@ -77,26 +90,56 @@ def _model(use_case: UseCase, snapshot: Snapshot, rows: StoreRows) -> ModelView:
     champion = _of(models or (), use_case.name, "champion")
     shadow_rows = rows.shadow_scored.get(use_case.name, ())
     challenger = _of(models or (), use_case.name, "challenger")
-    learners = list(dict.fromkeys([*([challenger.model_version] if challenger else []), *(family(r.model_version) for r in shadow_rows)]))
+    named = [challenger.model_version] if challenger and challenger.model_version else []
+    learners = list(dict.fromkeys([*named, *(family(r.model_version) for r in shadow_rows)]))
     shadows = tuple(_score(use_case, "in shadow", name, _by(shadow_rows, name)) for name in learners)
-    if champion is None:
-        waits_for = (
-            "not known yet: the endpoint has not answered"
-            if models is None
-            else f"no champion yet: Dagster trains one, and its gate judges it by newer rows, {use_case.gate.least_rows} at least"
-        )
-        return ModelView(use_case.name, use_case.title, waits_for=waits_for, scores=shadows)
+    problems = _problems(use_case, champion, snapshot)
+    candidate = _candidate(champion.candidate) if champion and champion.candidate else None
+    if champion is None or champion.model_version is None:
+        waits_for = _waits_for(use_case, champion, models)
+        return ModelView(use_case.name, use_case.title, waits_for=waits_for, problems=problems, candidate=candidate, scores=shadows)
     live = _by(rows.champion_scored.get(use_case.name, ()), champion.model_version)
     return ModelView(
         use_case.name,
         use_case.title,
         champion.model_version,
-        champion.feature_version,
-        champion.estimator,
-        Stamp(champion.since_ms),
+        champion.feature_version or "",
+        champion.estimator or "",
+        None if champion.since_ms is None else Stamp(champion.since_ms),
+        problems=problems,
+        candidate=candidate,
         scores=(_score(use_case, "champion", champion.model_version, live), *shadows),
         report=report_view(report) if report else None,
     )
+
+
+def _waits_for(use_case: UseCase, champion: Model | None, models: tuple[Model, ...] | None) -> str:
+    """What is missing while nothing is in charge: in the endpoint's words, unless a candidate of its own says it below."""
+    if models is None:
+        return "not known yet: the endpoint has not answered"
+    if champion is None:
+        return "the endpoint does not know this use case: start it again, so that it reads its file"
+    if champion.candidate is not None:
+        return "no champion yet"
+    return f"{champion.waits_for}; its gate judges it by newer rows, {use_case.gate.least_rows} at least"
+
+
+def _problems(use_case: UseCase, champion: Model | None, snapshot: Snapshot) -> tuple[str, ...]:
+    withheld = next((health.withheld.get(use_case.name) for health in snapshot.services or () if health.service == "inference"), None)
+    return (
+        *([f"its rows pass by without a prediction: {withheld}"] if withheld else []),
+        *(
+            [f"what its alias stands for cannot be loaded, an older version answers: {champion.fault}"]
+            if champion and champion.fault
+            else []
+        ),
+    )
+
+
+def _candidate(candidate: CandidateRow) -> CandidateView:
+    verdict = {"passed": "passed the gate, not promoted", "refused": "refused by the gate", "broken": "broken, refused by the gate"}
+    trained = None if candidate.trained_ms is None else Stamp(candidate.trained_ms)
+    return CandidateView(verdict.get(candidate.outcome, candidate.outcome), trained, candidate.why, candidate.advice)
 
 
 def _of(models: Iterable[Model], use_case: str, alias: str) -> Model | None:

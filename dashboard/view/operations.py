@@ -172,7 +172,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         found.append(Problem(f"The store is away ({snapshot.away}); {shown}", since))
     for health in snapshot.services or ():
         if health.state == "waiting":
-            found.append(Problem(f"{health.service} is waiting: {health.last_error}"))
+            found.append(Problem(f"{health.service} is waiting: {health.waits_for or health.last_error}"))
     silent = [h.service for h in snapshot.services or () if h.state == NO_ANSWER and h.service not in OPTIONAL_SERVICES]
     if silent:
         found.append(Problem(f"No answer from {', '.join(silent)}"))

@@ -96,7 +96,16 @@ def postgres(settings: Settings) -> Health:
 
 
 def endpoint(settings: Settings) -> Health:
-    return http(f"{settings.endpoint_address}/readyz")
+    """The endpoint answers; what of its model store it cannot read, and which use case no model answers for, stands beside it."""
+    try:
+        answer = httpx.get(f"{settings.endpoint_address}/health", timeout=ANSWER_S, trust_env=False, verify=_tls())
+        answer.raise_for_status()
+        told = answer.json()
+        faults = [f"{subject}: {why}" for subject, why in told["faults"].items()]
+        lacking = [f"no champion of {use_case}: {why}" for use_case, why in told["without_champion"].items()]
+        return Health(told["state"], "; ".join([*faults, *lacking]))
+    except (httpx.HTTPError, KeyError, AttributeError, ValueError) as error:
+        return Health("away", _reason(error))
 
 
 def dashboard(settings: Settings) -> Health:
@@ -144,8 +153,7 @@ def service(name: str) -> Check:
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             return Health("away", _reason(error))
-        detail = told["last_error"] if told["state"] == "waiting" else ""
-        return Health(told["state"], detail, told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
+        return Health(told["state"], told["waits_for"], told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
 
     return check
 

@@ -45,7 +45,7 @@ class Progress:
         if not self.features:
             return "no feature row is stored yet"
         if not self.predictions:
-            return "no model is in charge yet: Dagster trains one and its gate decides (mliot logs dagster-daemon)"
+            return "no model is in charge yet: mliot status says at the endpoint what each use case waits for"
         if not self.decisions:
             return "no prediction became a command yet"
         return "no command is acked yet"

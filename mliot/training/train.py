@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from mliot.gate import Evidence
+from mliot.gate import Evidence, judge
 from mliot.modelcard import Interval, ModelCard
 from mliot.modelstore import StoredModel
 from mliot.scoring import Floats, Matrix, Scorer
@@ -62,7 +62,7 @@ def train(
     champion: StoredModel | None = None,
     failed_tests: Sequence[str] = (),
 ) -> Candidate:
-    """The best of the use case's declared estimators on ``table``, with the evidence for the gate.
+    """The best of the use case's declared estimators on ``table``, with the evidence and what the gate says of it.
 
     ``feature_version`` is the version of the feature SQL that made the table, ``failed_tests`` the data tests that failed elsewhere.
 
@@ -100,6 +100,7 @@ def train(
         typical=_typical(use_case, split.fit.values),
         metrics=_metrics(use_case, evidence),
         evidence=evidence,
+        verdict=judge(use_case.gate, evidence),
         interval=_interval(use_case, split.calibration, scorer, judged),
         created_ms=created_ms,
         libraries={name: version(name) for name in LIBRARIES},

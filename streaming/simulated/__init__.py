@@ -8,6 +8,7 @@ from streaming.simulated.broker import SimulatedBroker
 from streaming.simulated.faults import Crash, Faults
 from streaming.simulated.kafka import SimulatedKafka
 from streaming.simulated.log import SimulatedLog
+from streaming.simulated.model import SimulatedModelServer, as_declared
 from streaming.simulated.store import SimulatedStore
 
-__all__ = ["Crash", "Faults", "SimulatedBroker", "SimulatedKafka", "SimulatedLog", "SimulatedStore"]
+__all__ = ["Crash", "Faults", "SimulatedBroker", "SimulatedKafka", "SimulatedLog", "SimulatedModelServer", "SimulatedStore", "as_declared"]

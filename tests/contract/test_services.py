@@ -13,10 +13,10 @@ from mliot.messages import Ack, Command, DeadLetter, Feature, Label, Prediction,
 from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
 from streaming import bridge, commands, features, inference, online, store
-from streaming.loop import broker_performers, drive, log_performers
+from streaming.loop import broker_performers, drive, log_performers, model_performers
 from streaming.openwindows import OpenWindows
-from streaming.ports import Deliver, Emit, Positions, Read, Receive, Save, Score, Scored, Scores, Service
-from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
+from streaming.ports import Deliver, Emit, Positions, Read, Receive, Save, Score, Service
+from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, SimulatedStore, as_declared
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -60,6 +60,7 @@ class World:
         self.kafka = SimulatedKafka(ManualClock(START + 100 * MINUTE), partitions=1)
         self.broker = SimulatedBroker(self.kafka.clock)
         self.store = SimulatedStore()
+        self.model = SimulatedModelServer(as_declared(USE_CASES, lambda version, row: 1.0))
         self.away: dict[type, int] = {}
         self.said: list[str] = []
 
@@ -72,7 +73,7 @@ class World:
         performers = {
             **log_performers(log),
             **broker_performers(self.broker),
-            Score: lambda effect: Scores("v1", "f1", [Scored(1.0, 0.9) for _ in effect.rows]),
+            **model_performers(self.model),
             Positions: self.store.positions,
             Save: self.store.save,
         }
@@ -223,7 +224,7 @@ class TestInference(ServiceContract):
     name, source, depends = "inference", "stream-feature", Score
 
     def service(self, world: World) -> Service:
-        return lambda: inference.inference(USE_CASES, 3, 1)
+        return lambda: inference.inference(USE_CASES, world.models.columns, 3, 1)
 
     def good(self, n: int) -> bytes:
         return feature(n).encode()

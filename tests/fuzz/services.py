@@ -15,6 +15,8 @@ from streaming.openwindows import OpenWindows
 from streaming.ports import (
     Assignment,
     Batch,
+    Champion,
+    Champions,
     Commit,
     Emit,
     Open,
@@ -109,7 +111,9 @@ class Log:
                 return Published(taken, self.now_ms)
             case Score():
                 scores = [Scored(SCORES[(n * 7 + len(row)) % len(SCORES)], 0.5) for n, row in enumerate(effect.rows)]
-                return Scores("v1", "f1", scores)
+                return Scores("v1", scores)
+            case Champions():
+                return {name: Champion("v1", use_case.features, use_case.columns) for name, use_case in load_use_cases().items()}
             case Positions():
                 return dict.fromkeys(effect.lives, 0)
             case Save():
@@ -171,7 +175,7 @@ def targets(models: FeatureModels) -> tuple[Target, ...]:
             ("stream-frame",),
             lambda: features.features(windows, sources, rows=ROWS, fill_ms=1, grace_ms=5000, idle_ms=40),
         ),
-        "inference": (("stream-feature",), lambda: inference.inference(use_cases, ROWS, 1)),
+        "inference": (("stream-feature",), lambda: inference.inference(use_cases, models.columns, ROWS, 1)),
         "online": (("stream-feature", "stream-label"), lambda: online.online(use_cases, ROWS, (0,))),
         "commands": (("stream-prediction", "stream-ack"), lambda: commands.commands(use_cases, ROWS, 1)),
         "store": (store.TOPICS, lambda: store.store(ROWS, 1)),

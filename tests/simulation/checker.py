@@ -136,19 +136,24 @@ def answer(use_case: str, version: int, values: dict[str, float]) -> float:
 
 
 def predictions(world: World, seen: Evidence) -> Iterator[str]:
-    """One a row by whatever champion there was; rows that passed while there was none are counted."""
+    """One a row by whatever champion there was; rows that passed by, for want of one or because it failed, are counted by use case."""
     found = [(row, body) for row, body in seen.bodies("stream-prediction") if not body.get("shadow")]
     owing = asked(seen)
     yield from once("prediction", (body["feature_id"] for _, body in found))
     unanswerable = {
         name for name, (use_case, body, _) in owing.items() if answer(use_case, 1, body["values"]) != answer(use_case, 1, body["values"])
     }
-    missing = set(owing) - {body["feature_id"] for _, body in found} - unanswerable
-    passed = sum(count for name, count in seen.counts["inference"].items() if name.startswith("no_champion"))
-    if not passed - len(unanswerable) <= len(missing) <= passed:
-        yield f"{len(missing)} rows have no prediction and {passed} passed for want of a champion: {sorted(missing)}"
-    if world.plan.champion and passed:
-        yield f"{passed} rows passed although there was a champion"
+    predicted = {body["feature_id"] for _, body in found}
+    for use_case, _ in PREDICTED.values():
+        missing = {name for name, (wanted_by, _, _) in owing.items() if wanted_by == use_case} - predicted - unanswerable
+        awaited, withheld = (seen.counts["inference"][f"{why}_{use_case}"] for why in ("no_champion", "withheld"))
+        passed = awaited + withheld
+        if not passed - len(unanswerable) <= len(missing) <= passed:
+            yield f"{len(missing)} rows of {use_case} have no prediction and {passed} passed by: {sorted(missing)}"
+        if world.plan.champion and awaited:
+            yield f"{awaited} rows of {use_case} passed although there was a champion"
+        if withheld and use_case not in world.plan.refused:
+            yield f"{withheld} rows of {use_case} were withheld, whose model never failed"
     for _, body in found:
         if body["feature_id"] not in owing:
             yield f"prediction {body['prediction_id']} is foreign"

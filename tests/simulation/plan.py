@@ -63,6 +63,11 @@ class Plan:
     unreachable: float = 0.0
 
     @property
+    def refused(self) -> frozenset[str]:
+        """The use cases whose rows could ever not be scored although there was a champion."""
+        return frozenset(happening.whom for happening in self.happenings if happening.what in ("use case refused", "column gone"))
+
+    @property
     def turned_back_ms(self) -> int:
         """By how much the clock was ever set back."""
         return self._clock_moved("clock back")
@@ -83,6 +88,7 @@ SHARES = {
 GROUPED = ("features", "inference", "store", "commands")
 """Services of which a second instance may come and go."""
 ALL = ("bridge", *GROUPED, "online")
+USE_CASES = ("fan_speed", "water_flow")
 POISONED = ("stream-frame", "stream-feature", "stream-prediction", "stream-label", "stream-ack", "stream-command")
 
 
@@ -100,7 +106,7 @@ def plan_of(seed: int) -> Plan:
         champion=rng.random() < 0.8,
         messages=tuple(_messages(rng, until_ms)),
         shares={fault: min(share * weight, 0.9) for fault, share in chosen.items()},
-        happenings=tuple(sorted(_happenings(rng, until_ms))),
+        happenings=tuple(sorted([*_happenings(rng, until_ms), *_refusals(random.Random(f"refusals {seed}"), until_ms)])),
         step_crash=rng.choice((0, 0.002, 0.006)),
         late_acks=rng.choice((0.0, 0.3)),
         unreachable=rng.choice((0.0, 0.3)),
@@ -157,3 +163,13 @@ def _happenings(rng: random.Random, until_ms: int) -> list[Happening]:
         )
     found += [Happening(sometime(), "poison record", topic) for topic in POISONED if rng.random() < 0.15]
     return found
+
+
+def _refusals(rng: random.Random, until_ms: int) -> list[Happening]:
+    """What befalls one use case's model alone."""
+    drawn = (("use case refused", 0.3), ("columns edited", 0.3), ("column gone", 0.15))
+    return [
+        Happening(rng.randrange(START_MS, until_ms), what, rng.choice(USE_CASES), rng.randrange(70 * SECOND))
+        for what, share in drawn
+        if rng.random() < share
+    ]

@@ -2,14 +2,16 @@
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 
 from mliot.clock import ManualClock
-from mliot.errors import Transient
 from mliot.featuremodels import FeatureModels
+from mliot.usecase import UseCase
 from streaming.openwindows import OpenWindows
-from streaming.ports import Outgoing, Score, Scored, Scores
-from streaming.simulated import SimulatedBroker
+from streaming.ports import Champion, Champions, NotScored, Outgoing, Score, Scores
+from streaming.simulated import SimulatedBroker, SimulatedModelServer
 
 
 @dataclass
@@ -51,30 +53,85 @@ class Databases:
         self._free = self._made[::-1]
 
 
+WANTED: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "fan_speed": (("temperature_avg",), ("humidity_max", "temperature_avg", "absolute_humidity_avg")),
+    "water_flow": (("hour_sin", "water_flow_avg"), ("water_flow_max", "water_flow_avg", "weekday", "water_flow_lag_24")),
+}
+"""What a champion may want instead of what the use case declares: whoever edits its file sees such a one in charge for a while."""
+GONE = "air_quality_avg"
+"""A column that no feature model has any longer."""
+
+
 @dataclass
 class ModelServer:
-    """Scores rows so that anybody can say what the answer must be."""
+    """Scores rows so that anybody can say what the answer must be. ``champion`` says whether there are models at all."""
 
     clock: WorldClock
     champion: bool
+    use_cases: Mapping[str, UseCase]
     version: int = 1
     down_until_ms: int = 0
     slow_until_ms: int = 0
 
-    def score(self, effect: Score) -> Scores | None:
-        if self.clock.ms < self.down_until_ms:
-            raise Transient("the model server is down")
+    def __post_init__(self) -> None:
+        self.server = SimulatedModelServer(known=tuple(self.use_cases))
+        self._wanted: dict[str, tuple[str, ...]] = {name: one.columns for name, one in self.use_cases.items()}
+        self._broken_until: dict[str, int] = {}
+        self._appoint()
+
+    def champions(self, effect: Champions) -> Mapping[str, Champion | NotScored]:
+        return self._asked().champions(effect)
+
+    def score(self, effect: Score) -> Scores | NotScored:
+        return self._asked().score(effect)
+
+    def promote(self) -> None:
+        """A new champion of every use case, that wants what it declares."""
+        self.version += 1
+        self.champion = True
+        self._wanted = {name: one.columns for name, one in self.use_cases.items()}
+        self._appoint()
+
+    def want(self, use_case: str, columns: tuple[str, ...]) -> None:
+        """The champion of ``use_case`` wants ``columns``, whatever is declared."""
+        self.version += 1
+        self._wanted[use_case] = columns
+        self._appoint()
+
+    def break_down(self, use_case: str, until_ms: int) -> None:
+        """Until then the server refuses every row of ``use_case``, and of no other."""
+        self._broken_until[use_case] = until_ms
+
+    def recover(self) -> None:
+        self.down_until_ms = self.slow_until_ms = 0
+        self._broken_until.clear()
+        if any(GONE in columns for columns in self._wanted.values()):
+            self.promote()
+
+    def _asked(self) -> SimulatedModelServer:
         if self.clock.ms < self.slow_until_ms:
             self.clock.advance(2_000)
-        if not self.champion:
-            return None
-        return Scores(f"v{self.version}", "f", [Scored(self._value(effect.use_case, row), 0.9) for row in effect.rows])
+        self.server.away = "the model server is down" if self.clock.ms < self.down_until_ms else ""
+        self.server.fails = {name: lambda _: True for name, until_ms in self._broken_until.items() if self.clock.ms < until_ms}
+        return self.server
 
-    def _value(self, use_case: str, row: dict) -> float:
-        if use_case == "water_flow":
-            return (row["water_flow_avg"] or 0.0) + self.version
-        temperature = row["temperature_avg"] or 0.0
-        return float("nan") if temperature >= 38 else float((int(temperature) + self.version) % 4)
+    def _appoint(self) -> None:
+        if not self.champion:
+            return
+        for name, one in self.use_cases.items():
+            self.server.models[name] = (Champion(f"v{self.version}", one.features, self._wanted[name]), ANSWERS[name])
+
+
+def _level(version: str, row: Mapping[str, float | None]) -> float:
+    temperature = row["temperature_avg"] or 0.0
+    return nan if temperature >= 38 else float((int(temperature) + int(version[1:])) % 4)
+
+
+def _flow(version: str, row: Mapping[str, float | None]) -> float:
+    return (row["water_flow_avg"] or 0.0) + int(version[1:])
+
+
+ANSWERS = {"fan_speed": _level, "water_flow": _flow}
 
 
 @dataclass

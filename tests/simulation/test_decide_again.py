@@ -18,9 +18,9 @@ from mliot.services import ServiceStatus
 from mliot.usecase import UseCase, load_use_cases
 from streaming import bridge, commands, features, inference, online
 from streaming.labels import label_sources
-from streaming.loop import broker_performers, drive, log_performers
+from streaming.loop import broker_performers, drive, log_performers, model_performers
 from streaming.openwindows import OpenWindows
-from streaming.ports import Score, Scored, Scores, Service
+from streaming.ports import Champion, Champions, Score, Scored, Scores, Service
 from streaming.replay.again import replay
 from streaming.replay.edges import Models
 from streaming.replay.parts import Parts
@@ -43,11 +43,15 @@ class Endpoint:
         self._models = Models(store)
         self._versions = versions
 
+    def champions(self, effect: Champions) -> Mapping[str, Champion]:
+        cards = {name: self._models(name, version)[0] for name, version in self._versions.items()}
+        return {name: Champion(self._versions[name], card.features, card.columns) for name, card in cards.items()}
+
     def score(self, effect: Score) -> Scores:
         card, scorer = self._models(effect.use_case, self._versions[effect.use_case])
         given = [{name: value for name, value in row.items() if value is not None} for row in effect.rows]
         scored = [Scored(*answer) for answer in answers(scorer.score(matrix(given, card.columns)), card)]
-        return Scores(self._versions[effect.use_case], card.feature_version, scored)
+        return Scores(self._versions[effect.use_case], scored)
 
 
 def readings(hours: int) -> list[tuple[int, bytes]]:
@@ -113,7 +117,7 @@ class World:
             "features": lambda: features.features(
                 self._windows, sources, rows=300, fill_ms=1, grace_ms=GRACE_MS, idle_ms=10 * HOURS * HOUR
             ),
-            "inference": lambda: inference.inference(cases, 200, 1),
+            "inference": lambda: inference.inference(cases, self.models.columns, 200, 1),
             "online": lambda: online.online(cases, 200, (0, 1)),
             "commands": lambda: commands.commands(cases, 50, 1),
         }
@@ -122,7 +126,7 @@ class World:
         log = SimulatedLog(self.kafka, name)
         self.broker.idle_reads = 0
         endpoint = Endpoint(self.store, self.versions)
-        performers = {**log_performers(log), **broker_performers(self.broker), Score: endpoint.score}
+        performers = {**log_performers(log), **broker_performers(self.broker), **model_performers(endpoint)}
         idle = (lambda: self.broker.idle_reads > 1) if name == "bridge" else (lambda: log.idle_reads > 3)
         drive(service, performers, status=ServiceStatus(name, self.clock), stopped=idle, idle=log.idle, lag=log.lag)
         log.close()

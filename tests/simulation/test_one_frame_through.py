@@ -13,10 +13,10 @@ from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
 from streaming import bridge, commands, features, inference
 from streaming.labels import label_sources
-from streaming.loop import broker_performers, drive, log_performers
+from streaming.loop import broker_performers, drive, log_performers, model_performers
 from streaming.openwindows import OpenWindows
-from streaming.ports import Score, Scored, Scores, Service
-from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog
+from streaming.ports import Service
+from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, as_declared
 
 START_MS = 1_764_000_000_000
 RETENTION_MS = 30 * 86_400_000
@@ -37,6 +37,7 @@ class World:
         self.kafka = SimulatedKafka(self.clock)
         self.broker = SimulatedBroker(self.clock, self.faults)
         self.use_cases = load_use_cases()
+        self.model = SimulatedModelServer(as_declared(self.use_cases, lambda version, row: 2.0))
         self.counts: Counter[str] = Counter()
 
     def bridge(self) -> None:
@@ -53,7 +54,7 @@ class World:
         )
 
     def inference(self) -> None:
-        self._through("inference", lambda: inference.inference(self.use_cases, 100, 1))
+        self._through("inference", lambda: inference.inference(self.use_cases, self.models.columns, 100, 1))
 
     def commands(self) -> None:
         self._through("commands", lambda: commands.commands(self.use_cases, 100, 1), patience=1)
@@ -72,15 +73,11 @@ class World:
     def _run(self, name: str, service: Service, log: SimulatedLog, stopped) -> None:
         status = ServiceStatus(name, self.clock)
         self.broker.idle_reads = 0
-        performers = {**log_performers(log), **broker_performers(self.broker), Score: self._score}
+        performers = {**log_performers(log), **broker_performers(self.broker), **model_performers(self.model)}
         try:
             drive(service, performers, status=status, stopped=stopped, idle=log.idle, lag=log.lag)
         finally:
             self.counts.update({f"{name}.{key}": n for key, n in status.snapshot()["counts"].items()})
-
-    @staticmethod
-    def _score(effect: Score) -> Scores:
-        return Scores("v1", "f1", [Scored(2.0, 0.9) for _ in effect.rows])
 
 
 def test_one_frame_becomes_one_command(models: FeatureModels) -> None:

@@ -16,13 +16,13 @@ from mliot.services import ServiceStatus
 from mliot.usecase import UseCase, load_use_cases
 from streaming import bridge, commands, features, inference, online, store
 from streaming.labels import label_sources
-from streaming.loop import Driver, broker_performers, log_performers
+from streaming.loop import Driver, broker_performers, log_performers, model_performers
 from streaming.openwindows import OpenWindows
-from streaming.ports import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Score, Service
+from streaming.ports import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Service
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
 from streaming.transactions import Transactions
 from tests.simulation.plan import FLEET, HOUR, MINUTE, SECOND, START_MS, Happening, Plan, frame
-from tests.simulation.surroundings import Databases, Fans, ModelServer, WorldClock
+from tests.simulation.surroundings import GONE, WANTED, Databases, Fans, ModelServer, WorldClock
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
@@ -101,7 +101,7 @@ class World:
         self.kafka = SimulatedKafka(self.clock, PARTITIONS)
         self.broker = SimulatedBroker(self.clock, self.faults)
         self.store = SimulatedStore(self.faults)
-        self.model = ModelServer(self.clock, self.plan.champion)
+        self.model = ModelServer(self.clock, self.plan.champion, use_cases())
         self.fans = Fans(self.broker, self.rng, self.plan.late_acks, self.plan.unreachable)
         self.processes: list[Process] = []
         self._messages = list(self.plan.messages)
@@ -219,17 +219,22 @@ class World:
         sources = label_sources(cases, self.databases.models)
         return {
             "features": lambda: features.features(windows, sources, rows=rows, fill_ms=1, grace_ms=plan.grace_ms, idle_ms=plan.idle_ms),
-            "inference": lambda: inference.inference(cases, rows, 1),
+            "inference": lambda: inference.inference(cases, self._columns(), rows, 1),
             "online": lambda: online.online(cases, rows, tuple(range(PARTITIONS))),
             "store": lambda: store.store(rows, 1),
             "commands": lambda: commands.commands(cases, rows, 1),
         }[name]
 
+    def _columns(self) -> dict[str, frozenset[str]]:
+        """Those that the models were compiled with, for the fleet's few measurements, and those that the use cases count on."""
+        declared = {one.features: frozenset(one.columns) for one in use_cases().values()}
+        return {model: columns | declared.get(model, frozenset()) for model, columns in self.databases.models.columns.items()}
+
     def _performers(self, service: str, log: SimulatedLog) -> dict:
         performers = {
             **log_performers(log),
             **broker_performers(self.broker),
-            Score: self.model.score,
+            **model_performers(self.model),
             Positions: self.store.positions,
             Save: self.store.save,
         }
@@ -286,8 +291,13 @@ class World:
             case "model server slow":
                 self.model.slow_until_ms = until
             case "new champion":
-                self.model.version += 1
-                self.model.champion = True
+                self.model.promote()
+            case "use case refused":
+                self.model.break_down(whom, until)
+            case "columns edited":
+                self.model.want(whom, self.rng.choice(WANTED[whom]))
+            case "column gone":
+                self.model.want(whom, (*WANTED[whom][0], GONE))
             case "store down":
                 self._down |= {Save: until, Positions: until}
             case "mqtt away":
@@ -333,7 +343,8 @@ class World:
         self.faults.cease()
         self._down.clear()
         self._happenings.clear()
-        self.model.down_until_ms = self.model.slow_until_ms = self.broker.away_until_ms = 0
+        self.model.recover()
+        self.broker.away_until_ms = 0
         self._rouse()
 
     def _rouse(self) -> None:

@@ -194,6 +194,7 @@ class _Endpoint(BaseHTTPRequestHandler):
              "estimator": "random_forest(trees=100)"}
             for name in ("fan_speed",)
         ]  # fmt: skip
+        models.append({"use_case": "water_flow", "alias": "champion", "model_version": None, "waits_for": "there is no champion yet"})
         body = json.dumps(models if self.path == "/models" else {"dagster_webserver_version": "1"}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -67,9 +67,8 @@ def test_the_first_candidate_that_beats_the_baseline_takes_charge(
     ("changes", "reason"),
     [
         ({"loss": 0.5, "parity": 0.1}, "onnx_parity"),
-        ({"loss": 0.5, "champion_loss": 0.4, "parity": 0.1}, "over_champion"),
+        ({"loss": 0.5, "champion_loss": 0.4, "parity": 0.1}, "onnx_parity"),
         ({"loss": 0.5, "failed_tests": ("training_pump_filled",)}, "data_tests_failed"),
-        ({"loss": 0.5, "rows": 3}, "holdout_rows"),
     ],
 )
 def test_a_broken_candidate_fails_check_and_run(
@@ -96,6 +95,7 @@ def test_a_broken_candidate_fails_check_and_run(
         ({"loss": 0.5, "champion_loss": 0.4}, "over_champion: -0.25, more than 0"),
         ({"loss": 0.6, "champion_loss": 0.6}, "over_champion: 0, more than 0"),
         ({"loss": 0.99, "champion_loss": 0.98}, "over_baseline: 0.01, at least 0.02"),
+        ({"loss": 0.5, "rows": 3}, "holdout_rows: 3, at least 10"),
     ],
 )
 def test_a_candidate_that_is_not_better_fails_the_blocking_check_but_not_the_run(
@@ -118,12 +118,33 @@ def test_a_candidate_that_is_not_better_fails_the_blocking_check_but_not_the_run
     assert said.metadata["stays"].value == refusal(result).description
 
 
-def test_without_a_champion_not_better_than_the_baseline_is_no_ordinary_outcome(
+def test_a_refused_first_candidate_fails_its_check_but_not_the_run_and_nothing_takes_charge(
     instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, store_candidate: StoreCandidate
 ) -> None:
     result = retrain(instance, store, use_case, store_candidate(loss=0.99))
+    assert result.success
+    assert refusal(result).severity == dg.AssetCheckSeverity.WARN
+    assert str(refusal(result).description).startswith("candidate refused: over_baseline: 0.01, at least 0.02")
+    assert "other columns, candidates or a longer horizon" in str(refusal(result).metadata["what to do"].value)
+    assert in_charge(store, use_case) is None
+    assert not only_champion(instance, store, use_case).success
+
+
+def test_a_first_candidate_that_is_broken_fails_the_run(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, store_candidate: StoreCandidate
+) -> None:
+    result = retrain(instance, store, use_case, store_candidate(loss=0.5, parity=0.1))
     assert not result.success
-    assert str(refusal(result).description).startswith("candidate refused: over_baseline")
+    assert refusal(result).severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_the_verdict_is_the_one_that_was_kept_whatever_the_gate_says_now(
+    instance: dg.DagsterInstance, store: ModelStore, use_case: UseCase, store_candidate: StoreCandidate
+) -> None:
+    candidate = store_candidate(loss=0.99)
+    lenient = use_case.model_copy(update={"gate": use_case.gate.model_copy(update={"over_baseline": -1.0})})
+    retrain(instance, store, lenient, candidate)
+    assert in_charge(store, use_case) is None
 
 
 def refusal(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:

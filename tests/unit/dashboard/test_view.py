@@ -7,6 +7,7 @@ import pytest
 from dashboard.rows import (
     NO_ANSWER,
     Answer,
+    CandidateRow,
     CommandRow,
     Health,
     Model,
@@ -20,7 +21,7 @@ from dashboard.rows import (
     StoreRows,
 )
 from dashboard.scores import LEAST_ROWS
-from dashboard.view.models import model_views
+from dashboard.view.models import CandidateView, model_views
 from dashboard.view.operations import MOST_REASONS, command_views, problems, refusals_view, service_views
 from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, overview
 from dashboard.view.places import Known, place_views
@@ -96,9 +97,46 @@ def test_the_model_in_charge_has_its_score_beside_the_baseline_and_its_shadows_b
     assert (shadow.who, shadow.version, shadow.value, shadow.verdict) == ("in shadow", "online", "0.000", "worse than last value")
 
 
-@pytest.mark.parametrize(("models", "says"), [(None, "the endpoint has not answered"), ((), "no champion yet: Dagster trains one")])
+def waiting(use_case: str, **more: object) -> Model:
+    return Model(
+        use_case, "champion", None, waits_for="there is no champion yet: no candidate was trained; Dagster trains the first", **more
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        (None, "the endpoint has not answered"),
+        ((), "the endpoint does not know this use case: start it again"),
+        (
+            (waiting("fan_speed"), waiting("water_flow")),
+            "no candidate was trained; Dagster trains the first; its gate judges it by newer rows",
+        ),
+    ],
+)
 def test_without_a_champion_it_says_what_will_come(models: tuple[Model, ...] | None, says: str) -> None:
     assert all(says in view.waits_for for view in model_views(Snapshot(NOW, StoreRows(), models=models), KNOWN))
+
+
+REFUSED = CandidateRow("v2", NOW - 5000, "refused", "over_baseline: 0.0033, at least 0.02: refused", "other columns are the answer")
+
+
+def test_a_refused_candidate_says_that_when_why_and_what_to_do_with_a_champion_and_without() -> None:
+    for model in (waiting("fan_speed", candidate=REFUSED), replace(CHAMPION, candidate=REFUSED)):
+        view = next(m for m in model_views(Snapshot(NOW, StoreRows(), models=(model,)), KNOWN) if m.use_case == "fan_speed")
+        assert view.candidate == CandidateView("refused by the gate", Stamp(NOW - 5000), REFUSED.why, REFUSED.advice)
+        assert "trains" not in view.waits_for, "nothing more comes by itself"
+
+
+def test_a_use_case_whose_rows_pass_by_says_why_and_others_do_not() -> None:
+    health = Health("inference", "waiting", waits_for="fan_speed: its model fails", withheld={"fan_speed": "its model fails"})
+    snapshot = Snapshot(NOW, StoreRows(), NOW, models=(CHAMPION, waiting("water_flow")), services=(health,))
+    fan_speed, water_flow = model_views(snapshot, KNOWN)
+    assert fan_speed.problems == ("its rows pass by without a prediction: its model fails",)
+    assert water_flow.problems == ()
+    assert [problem.text for problem in problems(snapshot)] == ["inference is waiting: fan_speed: its model fails"]
+    spoilt = replace(snapshot, services=(), models=(replace(CHAMPION, fault="no such file"),))
+    assert "an older version answers: no such file" in model_views(spoilt, KNOWN)[0].problems[0]
 
 
 def test_a_champion_without_labels_says_when_they_come() -> None:

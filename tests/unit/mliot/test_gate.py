@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mliot.gate import Evidence, judge, saved
+from mliot.gate import Evidence, Verdict, judge, saved
 from mliot.usecase import Gate
 
 GOOD = Evidence(rows=500, loss=0.2, baseline_loss=0.4, champion_loss=0.25, parity=0.0, p99_ms=1.0, size_mb=2.0)
@@ -32,7 +32,7 @@ def changed(evidence: Evidence, **values: object) -> Evidence:
 
 
 def refused(evidence: Evidence, gate: Gate = GATE) -> list[str]:
-    return [check.name for check in judge(gate, evidence).checks if not check.passed]
+    return [check.name for check in judge(gate, evidence).checks if check.outcome != "passed"]
 
 
 def test_good_candidate_passes_with_every_reason() -> None:
@@ -87,21 +87,43 @@ def test_two_models_without_any_loss_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "ordinary"),
+    ("change", "outcome"),
     [
-        ({}, False),  # it passes
-        ({"champion_loss": 0.2}, True),
-        ({"champion_loss": 0.0}, True),
-        ({"baseline_loss": 0.1, "champion_loss": 0.1}, True),
-        ({"champion_loss": 0.2, "parity": 0.1}, False),
-        ({"champion_loss": 0.2, "failed_tests": ("a",)}, False),
-        ({"rows": 3}, False),
-        ({"champion_loss": nan}, False),
-        ({"loss": nan}, False),
+        ({}, "passed"),
+        ({"champion_loss": 0.2}, "refused"),
+        ({"champion_loss": 0.0}, "refused"),
+        ({"baseline_loss": 0.1}, "refused"),
+        ({"baseline_loss": 0.1, "champion_loss": None}, "refused"),
+        ({"baseline_loss": 0.1, "champion_loss": 0.1}, "refused"),
+        ({"rows": 3}, "refused"),
+        ({"champion_loss": 0.2, "parity": 0.1}, "broken"),
+        ({"champion_loss": 0.2, "failed_tests": ("a",)}, "broken"),
+        ({"champion_loss": nan}, "broken"),
+        ({"loss": nan}, "broken"),
     ],
 )
-def test_not_better_is_told_apart_from_broken(change: dict[str, object], ordinary: bool) -> None:
-    assert judge(GATE, changed(GOOD, **change)).only_not_better is ordinary
+def test_a_sound_candidate_is_refused_and_another_one_is_broken(change: dict[str, object], outcome: str) -> None:
+    verdict = judge(GATE, changed(GOOD, **change))
+    assert verdict.outcome == outcome
+    assert bool(verdict.refusals) == bool(verdict.advice) == (outcome != "passed")
+    if outcome == "broken":
+        assert verdict.refusals[0].outcome == "broken", "what is broken is named first"
+
+
+@given(evidences)
+def test_a_verdict_is_kept_as_it_is(evidence: Evidence) -> None:
+    verdict = judge(GATE, evidence)
+    kept = msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict)
+    assert kept == verdict
+    assert [str(check) for check in kept.checks] == verdict.reasons
+
+
+def test_what_cannot_be_put_into_a_number_is_still_refused_once_it_was_kept() -> None:
+    """JSON knows no infinity: a comparison with a champion without any loss must not read as one that had nothing to compare with."""
+    verdict = judge(GATE, changed(GOOD, champion_loss=0.0))
+    kept = msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict)
+    assert not kept.passed
+    assert "inf" not in kept.reasons[3]
 
 
 @pytest.mark.parametrize("field", ["loss", "baseline_loss", "champion_loss", "parity", "p99_ms", "size_mb"])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from serving.edge import MOST_BYTES, unusable
+from mliot.answers import MAX_BYTES
+from serving.edge import unusable
 
 
 def test_a_json_post_passes() -> None:
@@ -19,7 +20,7 @@ def test_a_json_post_passes() -> None:
         ({b"content-type": b"text/plain", b"content-length": b"1"}, 415),
         ({b"content-type": b"application/json"}, 411),
         ({b"content-length": b"-1"}, 411),
-        ({b"content-length": str(MOST_BYTES + 1).encode()}, 413),
+        ({b"content-length": str(MAX_BYTES + 1).encode()}, 413),
     ],
 )
 def test_anything_else_does_not(headers: dict[bytes, bytes], status: int) -> None:

@@ -72,11 +72,12 @@ def test_before_the_first_champion_it_says_so(made: Made) -> None:
 
 def test_after_a_refusal_of_the_gate_it_says_which_when_and_where_to_look(made: Made, save_constant_model) -> None:
     save_constant_model(made.store, FAN, 1, created_ms=1_763_000_000_000)
-    save_constant_model(made.store, FAN, 1)
+    newest = save_constant_model(made.store, FAN, 1)
     refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
     assert str(refused) == (
-        "there is no champion of fan_speed yet: the gate refused its candidate (2 trained, the newest at 2025-11-24 16:00:00.000 UTC): "
-        "holdout_rows: 10, at least 100: refused; Dagster tells at fan_speed/candidate, check passes_gate"
+        f"there is no champion of fan_speed yet: the gate refused its candidate {newest}, trained at 2025-11-24 16:00:00.000 UTC: "
+        "holdout_rows: 10, at least 100: refused; nothing needs to be done: it is trained again once there are more labelled rows; "
+        "Dagster tells more at fan_speed/candidate, check passes_gate"
     )
     assert "no model was put beside the champion" in str(refusal(made.endpoint.predict("fan_speed", [ROW], "challenger")))
 
@@ -86,14 +87,14 @@ def test_a_candidate_that_passes_but_is_not_promoted_is_said(made: Made, save_co
         made.store, FAN, 1, evidence=Evidence(rows=500, loss=0.1, baseline_loss=0.6, champion_loss=None, parity=0, p99_ms=1, size_mb=1)
     )
     refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
-    assert "its candidate passes the gate, and is not promoted (1 trained, " in str(refused)
+    assert "passes the gate and is not promoted; Dagster tells why at fan_speed/champion" in str(refused)
 
 
 def test_a_candidate_whose_card_is_spoilt_is_said(made: Made, save_constant_model) -> None:
     version = save_constant_model(made.store, FAN, 1)
     (made.store.get("fan_speed", version).onnx_path.parent / "card.json").write_text("no")
     refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
-    assert (refused.status, "its newest candidate cannot be read: " in str(refused)) == (503, True)
+    assert (refused.status, "it cannot be read: " in str(refused)) == (503, True)
 
 
 def test_an_unknown_use_case_is_told_from_one_without_champion(made: Made) -> None:
@@ -153,11 +154,68 @@ def test_a_store_that_is_away_is_the_reason(made: Made, save_constant_model) -> 
     assert (refused.status, str(refused)) == (503, "the store cannot be read: connection refused")
 
 
-def test_models_lists_both_aliases(made: Made, save_constant_model) -> None:
+def test_models_lists_both_aliases_and_who_has_no_champion(made: Made, save_constant_model) -> None:
     champion, challenger = save_constant_model(made.store, FAN, 1), save_constant_model(made.store, FAN, 2)
     made.move("champion", champion)
     made.move("challenger", challenger)
     listed = made.endpoint.models()
-    assert {(one.alias, one.model_version) for one in listed} == {("champion", champion), ("challenger", challenger)}
-    assert listed[0].columns == list(FAN.columns)
-    assert listed[0].since_ms == made.clock.now_ms()
+    assert {(one.use_case, one.alias, one.model_version) for one in listed} == {
+        ("fan_speed", "champion", champion),
+        ("fan_speed", "challenger", challenger),
+        ("water_flow", "champion", None),
+    }
+    (state,) = [one for one in listed if one.model_version == champion]
+    assert (state.columns, state.since_ms, state.waits_for) == (list(FAN.columns), made.clock.now_ms(), "")
+    (waiting,) = [one for one in listed if one.use_case == "water_flow"]
+    assert waiting.waits_for.startswith("there is no champion yet: no candidate was trained")
+    assert waiting.expected
+    assert waiting.candidate is None
+
+
+def test_models_say_which_candidate_was_refused_when_why_and_what_to_do(made: Made, save_constant_model) -> None:
+    worse = Evidence(rows=500, loss=0.5, baseline_loss=0.6, champion_loss=0.4, parity=0, p99_ms=1, size_mb=1)
+    champion = save_constant_model(made.store, FAN, 1)
+    made.move("champion", champion)
+    (state,) = [one for one in made.endpoint.models() if one.use_case == "fan_speed"]
+    assert state.candidate is None, "the newest one is in charge"
+    newest = save_constant_model(made.store, FAN, 2, created_ms=1_764_000_600_000, evidence=worse)
+    (state,) = [one for one in made.endpoint.models() if one.use_case == "fan_speed"]
+    assert state.candidate is not None
+    assert (state.model_version, state.candidate.model_version) == (champion, newest)
+    assert (state.candidate.outcome, state.candidate.trained_ms) == ("refused", 1_764_000_600_000)
+    assert state.candidate.why.startswith("over_champion: -0.25, more than 0: refused")
+    assert state.candidate.advice.startswith("nothing needs to be done: the champion stays")
+
+
+def test_a_champion_that_cannot_be_loaded_is_no_matter_of_waiting(made: Made, save_constant_model) -> None:
+    version = save_constant_model(made.store, FAN, 1)
+    made.store.get("fan_speed", version).onnx_path.write_bytes(b"no")
+    made.move("champion", version)
+    (state,) = [one for one in made.endpoint.models() if one.use_case == "fan_speed"]
+    assert (state.model_version, state.expected) == (None, False)
+    assert "is not an ONNX model" in state.waits_for
+    assert made.endpoint.health().state == "waiting"
+    assert list(made.endpoint.health().faults) == ["fan_speed/champion"]
+
+
+def test_a_model_that_fails_on_a_row_is_said_to_be_the_models_fault(made: Made, save_constant_model, monkeypatch) -> None:
+    made.move("champion", save_constant_model(made.store, FAN, 1))
+    model = made.live.get("fan_speed", "champion")
+    assert model is not None
+
+    def fail(_: object) -> None:
+        raise RuntimeError("out of memory\nand more")
+
+    monkeypatch.setattr(model.scorer, "score", fail)
+    refused = refusal(made.endpoint.predict("fan_speed", [ROW], "champion"))
+    assert (refused.status, refused.field) == (500, "use_case")
+    assert str(refused).endswith("of fan_speed fails: out of memory")
+
+
+def test_health_names_strays_and_use_cases_without_a_champion_and_waits_for_neither(made: Made) -> None:
+    made.store.alias_path("fan_speed").parent.mkdir(parents=True)
+    (made.store.alias_path("fan_speed").parent / "notes.txt").write_text("mine")
+    made.live.refresh()
+    health = made.endpoint.health()
+    assert (health.state, list(health.faults)) == ("ok", ["aliases/notes.txt"])
+    assert list(health.without_champion) == ["fan_speed", "water_flow"]

@@ -2,12 +2,12 @@
 
 import pytest
 
+from mliot.answers import MAX_ROWS
 from mliot.measurements import load_measurements
 from mliot.usecase import load_use_cases
 from mliot.warehouse.columns import load_columns
 from mliot.warehouse.prepare import PROJECT
 from serving.openapi import document, row_schema
-from serving.schema import MOST_ROWS
 
 USE_CASES = load_use_cases()
 
@@ -34,7 +34,7 @@ def test_rows_are_those_of_the_use_cases(columns) -> None:
     assert request["rows"]["items"] == {
         "oneOf": [{"$ref": "#/components/schemas/FanSpeedRow"}, {"$ref": "#/components/schemas/WaterFlowRow"}]
     }
-    assert request["rows"]["maxItems"] == MOST_ROWS
+    assert request["rows"]["maxItems"] == MAX_ROWS
 
 
 def test_examples_are_the_typical_rows(columns) -> None:

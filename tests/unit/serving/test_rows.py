@@ -1,5 +1,7 @@
 """Rows to matrix and scores to answers."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,7 +90,8 @@ def test_numbers_have_the_cards_interval() -> None:
     assert (bare.low, bare.high) == (None, None)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_answer_that_is_not_finite_is_refused(value: float) -> None:
-    with pytest.raises(Refused, match=r"rows\[1\]: the model's answer is not finite"):
-        predictions(Scores(np.array([1.0, value]), None), card("number"))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_row_without_a_finite_answer_holds_up_no_other(value: float) -> None:
+    one, two = predictions(Scores(np.array([1.0, value]), None), card("number", Interval(half_width=1.5, coverage=0.9)))
+    assert (one.value, two.value) == (1.0, None)
+    assert json.loads(two.model_dump_json()) == {"value": None, "probability": None, "low": None, "high": None}

@@ -44,16 +44,27 @@ def settings(**changes: Any) -> Settings:
 
 
 def test_page_that_answers_is_well_and_one_that_fails_is_not(serve: Serve) -> None:
-    assert health.endpoint(settings(endpoint_port=serve(200, {}))).ok
+    assert health.dashboard(settings(dashboard_port=serve(200, {}))).ok
     sick = health.dashboard(settings(dashboard_port=serve(500, {})))
     assert (sick.state, sick.detail) == ("away", "answers 500")
 
 
+def test_the_endpoint_says_what_it_cannot_read_and_who_has_no_champion(serve: Serve) -> None:
+    told = {"state": "ok", "faults": {}, "without_champion": {}}
+    assert health.endpoint(settings(endpoint_port=serve(200, told))) == health.Health("ok")
+    told |= {"state": "waiting", "faults": {"fan_speed/champion": "no such file"}, "without_champion": {"warmth": "the gate refused it"}}
+    one = health.endpoint(settings(endpoint_port=serve(200, told)))
+    assert (one.state, one.detail) == ("waiting", "fan_speed/champion: no such file; no champion of warmth: the gate refused it")
+    assert health.endpoint(settings(endpoint_port=serve(500, told))).state == "away"
+    assert health.endpoint(settings(endpoint_port=serve(200, {}))).state == "away"
+
+
 @pytest.mark.parametrize("state", ["ok", "waiting", "starting"])
 def test_service_says_state_rate_lag_and_error(serve: Serve, state: str) -> None:
-    told = {"state": state, "rate_per_s": 2.5, "lag": 9, "last_error": "Kafka is away", "last_error_ms": 5}
+    waits_for = "Kafka is away" if state == "waiting" else ""
+    told = {"state": state, "waits_for": waits_for, "rate_per_s": 2.5, "lag": 9, "last_error": "Kafka is away", "last_error_ms": 5}
     one = health.service("bridge")(settings(metrics_port=serve(200, told)))
-    assert one == health.Health(state, "Kafka is away" if state == "waiting" else "", 2.5, 9, "Kafka is away", 5)
+    assert one == health.Health(state, waits_for, 2.5, 9, "Kafka is away", 5)
     assert (one.ok, one.up) == (state == "ok", state in ("ok", "waiting"))
 
 

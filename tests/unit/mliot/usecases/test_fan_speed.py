@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import pyarrow as pa
 import pytest
 
 from devices.faults import Faults
@@ -10,15 +9,14 @@ from devices.fleet import HISTORY_PERIOD_MS
 from devices.places import rooms
 from mliot.featuremodels import FeatureModels
 from mliot.frames import parse_frame
-from mliot.gate import judge
 from mliot.measurements import load_measurements
-from mliot.messages import Feature, Label
 from mliot.settings import Settings
 from mliot.training.train import train
 from mliot.usecases.fan_speed import FAN_SPEED
 from streaming.labels import label_sources, labels_in
 from streaming.openwindows import OpenWindows
 from streaming.ports import Record
+from tests.unit.mliot.usecases.history import training_set
 
 DAY_MS = 86_400_000
 STARTS = ("25T16:54", "24T06:54", "23T20:42", "23T19:00", "22T07:18", "22T05:36")
@@ -37,8 +35,9 @@ def test_what_is_learnt_from_the_history_passes_the_gate(models: FeatureModels, 
         closed = windows.close(now_ms, "watermark", now_ms)
     labels = labels_in(closed.windows, label_sources({FAN_SPEED.name: FAN_SPEED}, models))
     features = [feature for feature in closed.features if feature.model == FAN_SPEED.features]
-    candidate = train(FAN_SPEED, training_set(features, labels), feature_version="1", created_ms=now_ms)
-    assert [str(check) for check in judge(FAN_SPEED.gate, candidate.card.evidence).checks if not check.passed] == []
+    candidate = train(FAN_SPEED, training_set(FAN_SPEED, features, labels), feature_version="1", created_ms=now_ms)
+    assert candidate.card.verdict is not None
+    assert [str(check) for check in candidate.card.verdict.refusals] == []
 
 
 def history(settings: Settings, after_ms: int, to_ms: int) -> list[Record]:
@@ -50,30 +49,3 @@ def history(settings: Settings, after_ms: int, to_ms: int) -> list[Record]:
         frame = parse_frame(out.message, mqtt_topic=out.topic, arrived_ms=out.event_ms, measurements=known, retention_ms=to_ms)
         records.append(Record(frame.topic_name, 0, offset, out.event_ms, frame.place_id, frame.encode(), ""))
     return records
-
-
-def training_set(features: list[Feature], labels: list[Label]) -> pa.Table:
-    """As dbt builds it: each labelled row with its columns, and the label that was known when its window ended."""
-    by_feature = {label.feature_id: label for label in labels}
-    rows = []
-    known: list[Label] = []
-    for feature in sorted(features, key=lambda feature: feature.end_ms):
-        if label := by_feature.get(feature.feature_id):
-            baseline = next((one.value for one in reversed(known) if one.available_ms <= feature.end_ms), None)
-            known.append(label)
-            rows.append(
-                {
-                    "feature_id": feature.feature_id,
-                    "key": feature.key,
-                    "place_id": feature.place_id,
-                    "start_ms": feature.start_ms,
-                    "end_ms": feature.end_ms,
-                    "label_ms": label.label_ms,
-                    "available_ms": label.available_ms,
-                    "label": float(label.value),
-                    "served": True,
-                    "baseline": baseline,
-                    **{column: feature.values.get(column) for column in FAN_SPEED.columns},
-                }
-            )
-    return pa.Table.from_pylist(rows)
