@@ -6,7 +6,7 @@ from mliot.services import ServiceStatus
 
 def said(status: ServiceStatus) -> tuple[object, object]:
     now = status.snapshot()
-    return now["state"], now["last_error"]
+    return now["state"], now["waits_for"]
 
 
 def test_a_problem_keeps_it_from_being_ok_until_it_is_over() -> None:
