@@ -33,7 +33,7 @@ def parity_checks(settings: Settings) -> dg.AssetChecksDefinition:
         for model, key in zip(models, parity_keys(models), strict=True)
     ]
 
-    @dg.multi_asset_check(name="served_as_built", specs=specs, pool=keys.WAREHOUSE_POOL)
+    @dg.multi_asset_check(name="served_as_built", specs=specs)
     def parity(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Clock]
     ) -> Iterator[dg.AssetCheckResult]:

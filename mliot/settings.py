@@ -163,8 +163,13 @@ class Settings(BaseSettings):
 
     @property
     def warehouse_path(self) -> Path:
-        """The DuckDB file; its stem is the database name that dbt's compiled SQL uses."""
+        """The DuckDB file that ingest and dbt write; its stem is the database name that dbt's compiled SQL uses."""
         return self.home / "warehouse.duckdb"
+
+    @property
+    def readers_copy_path(self) -> Path:
+        """The copy of the warehouse for everybody else, to be opened at any time; made anew after each ingest and build."""
+        return self.home / "readers" / "warehouse.duckdb"
 
     @property
     def models_path(self) -> Path:

@@ -7,12 +7,13 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from mliot.clock import Clock, Deadline
+from mliot.errors import Transient
 from mliot.journal import Acknowledged, read_journals
 from mliot.lineage.audit import READ_ORDER, Audit, Place, Scope
 from mliot.lineage.ledger import Report
 from mliot.lineage.log_reader import LogReader
 from mliot.lineage.store import Store, connected
-from mliot.lineage.warehouse_reader import NotReadable, raw_records
+from mliot.lineage.warehouse_reader import raw_records
 from mliot.messages import MESSAGES, Message
 from mliot.settings import Settings
 from mliot.usecase import UseCase
@@ -52,11 +53,11 @@ def audit_once(settings: Settings, use_cases: Mapping[str, UseCase], clock: Cloc
 
     doubts: list[str] = []
     try:
-        with raw_records(settings.warehouse_path) as raw:
+        with raw_records(settings) as raw:
             audit = Audit(scope(raw.loaded_to()))
             for kind in MESSAGES:
                 audit.loaded(kind, raw.rows(kind), raw.twice(kind))
-    except NotReadable as reason:
+    except Transient as reason:
         doubts.append(f"{reason}: it is not compared")
         audit = Audit(scope(None))
     audit.published(_acknowledged(settings, began_ms))

@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 
+from mliot.clock import Deadline
 from mliot.errors import UserError
 from mliot.featuremodels import load_feature_models
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.warehouse.access import locked, open_warehouse, warehouse_lock
+from mliot.warehouse.access import Say, held_by, locked, opened, writing
 from mliot.warehouse.prepare import PROJECT, prepare, project_files, working_project
 from mliot.warehouse.raw import create_raw_tables
 
@@ -110,14 +111,15 @@ def compile_for_stream(settings: Settings) -> Path:
     return manifest
 
 
-def build(settings: Settings, select: str | None = None) -> BuildReport:
-    """Builds and tests the models, or those that dbt's ``select`` names, in the warehouse. Raises :class:`DbtFailed` where any failed."""
+def build(settings: Settings, select: str | None = None, *, say: Say | None = None) -> BuildReport:
+    """Builds and tests the models, or those that dbt's ``select`` names, in the warehouse. Raises :class:`DbtFailed` where any failed.
+
+    While somebody else has the warehouse file open it waits, and says so to ``say``.
+    """
     given = variables(settings)
     prepare(settings)
-    with open_warehouse(settings, "write") as con:
-        create_raw_tables(con)
-    with locked(warehouse_lock(settings)):
-        _dbt(settings, "build", *(["--select", select] if select else []), given=given)
+    with writing(settings, say=say) as deadline:
+        _in_turn(settings, deadline, say, "build", *(["--select", select] if select else []), given=given)
     report = _report(Path(environment(settings)["DBT_TARGET_PATH"]))
     if not report.nodes:  # dbt itself only warns
         raise DbtFailed(f"dbt build: nothing is called {select!r}")
@@ -128,11 +130,23 @@ def docs(settings: Settings) -> Path:
     """Writes dbt's documentation site into one folder and returns its page."""
     given = variables(settings)
     prepare(settings)
-    with open_warehouse(settings, "write") as con:
-        create_raw_tables(con)
-    with locked(warehouse_lock(settings)):
-        _dbt(settings, "docs", "generate", "--static", given=given)
+    with writing(settings) as deadline:
+        _in_turn(settings, deadline, None, "docs", "generate", "--static", given=given)
     return Path(environment(settings)["DBT_TARGET_PATH"]) / "static_index.html"
+
+
+def _in_turn(settings: Settings, deadline: Deadline, say: Say | None, *command: str, given: Mapping[str, Any]) -> None:
+    """One run of dbt over the warehouse file; again where somebody opened that before dbt did. Raises :class:`DbtFailed`."""
+    while True:
+        with opened(settings, deadline, say) as con:
+            create_raw_tables(con)
+        try:
+            _dbt(settings, *command, given=given)
+        except DbtFailed as error:
+            if held_by(str(error)) is None or deadline.passed():
+                raise
+        else:
+            return
 
 
 def _dbt(settings: Settings, *command: str, given: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
