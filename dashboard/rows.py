@@ -87,6 +87,17 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class UnknownName:
+    """A measurement's name that nobody knows, over all devices that sent it of late; ``device`` sent it most often."""
+
+    name: str
+    frames: int
+    devices: int
+    device: str
+    newest_ms: int
+
+
+@dataclass(frozen=True)
 class Model:
     """A model that the endpoint answers with."""
 
@@ -145,6 +156,7 @@ class StoreRows:
     history: tuple[Answer, ...] = ()
     points: tuple[Point, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    unknown: tuple[UnknownName, ...] = ()
     champion_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
     shadow_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
     parity: ParityRow | None = None

@@ -80,6 +80,7 @@ class StoreReader:
                 self._rows,
                 intervals=await queries.intervals(store),
                 refusals=await queries.refusals(store, now_ms),
+                unknown=await queries.unknown(store, self._measurements, now_ms),
                 champion_scored={name: await queries.scored(store, name, now_ms, shadow=False) for name in self._use_cases},
                 shadow_scored={name: await queries.scored(store, name, now_ms, shadow=True) for name in self._use_cases},
             )

@@ -17,7 +17,7 @@ from mliot.messages import Frame
 LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
-_MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+MEASUREMENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _SECONDS_BELOW = 100_000_000_000
 """A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
 
@@ -146,7 +146,7 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
         if name in ("timestamp", "date"):
             continue
         known = measurements.get(name)
-        if known is None and not _MEASUREMENT.fullmatch(name):
+        if known is None and not MEASUREMENT_NAME.fullmatch(name):
             raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
         number = _number(name, value)
         if known is not None and not known.allows(number):
