@@ -10,7 +10,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtC
 
 from assets import keys
 from mliot.settings import Settings
-from mliot.warehouse.access import locked, open_warehouse, warehouse_lock
+from mliot.warehouse.access import held_by, opened, writing
 from mliot.warehouse.raw import create_raw_tables
 from mliot_dagster.resources import Dbt
 
@@ -53,11 +53,15 @@ def feature_assets(manifest: Path) -> dg.AssetsDefinition:
         pool=keys.WAREHOUSE_POOL,
     )
     def dbt_models(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], dbt: Dbt) -> Iterator[Any]:
-        with open_warehouse(settings, "write") as con:
-            create_raw_tables(con)
-        with locked(warehouse_lock(settings)):
-            invocation = dbt.cli(["build"], context=context.op_execution_context, raise_on_error=False)
-            yield from invocation.stream()
+        say = context.log.warning
+        with writing(settings, say=say) as deadline:
+            while True:
+                with opened(settings, deadline, say) as con:
+                    create_raw_tables(con)
+                invocation = dbt.cli(["build"], context=context.op_execution_context, raise_on_error=False)
+                yield from invocation.stream()
+                if not was_locked_out(invocation) or deadline.passed():
+                    break
         # A test that failed is a failed check, and what dbt left out because of it keeps its last rows. A model that failed is an error.
         broken = failed_models(_results(invocation))
         if broken:
@@ -70,6 +74,13 @@ def unread_sources(manifest: Mapping[str, Any]) -> list[str]:
     """The raw tables that no model reads, such as ``raw.ack``: their tests are no asset checks, and a build need not wait for them."""
     read = {parent for node in manifest["nodes"].values() if node["resource_type"] == "model" for parent in node["depends_on"]["nodes"]}
     return sorted(f"{source['source_name']}.{source['name']}" for name, source in manifest["sources"].items() if name not in read)
+
+
+def was_locked_out(invocation: DbtCliInvocation) -> bool:
+    """True where dbt came to nothing because somebody had opened the warehouse file between our look and its own."""
+    if (invocation.target_path / "run_results.json").exists():
+        return False
+    return held_by(str(invocation.get_error())) is not None
 
 
 def failed_models(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -52,7 +52,7 @@ def ingest_assets(settings: Settings) -> dg.AssetsDefinition:
         # MLIoT's own ingest around the same source and pipeline, not DagsterDltResource.run: that one throws away what a killed
         # run had read already, and knows neither where each topic is to be read from nor the check that every record is there once.
         wanted = {topic: table for topic, table in TABLES.items() if keys.raw(table) in context.selected_asset_keys}
-        report = ingest(settings, wanted, records=records)
+        report = ingest(settings, wanted, records=records, say=context.log.warning)
         loaded = {topic.topic: topic for topic in report.topics}
         for topic, table in wanted.items():
             done = loaded.get(topic, TopicReport(topic, table, read=0, lag=0, expired=0, set_aside=0))  # it does not exist yet

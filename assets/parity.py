@@ -7,12 +7,11 @@ import dagster as dg
 from assets import keys
 from mliot.clock import Clock
 from mliot.errors import Transient
-from mliot.featuremodels import load_feature_models
 from mliot.parity.keep import keep_parity
 from mliot.parity.measure import measure_parity
 from mliot.parity.result import Parity
 from mliot.settings import Settings
-from mliot.warehouse.dbt import compile_for_stream, stream_manifest
+from mliot.warehouse.dbt import feature_models
 
 
 def parity_keys(models: Sequence[str]) -> list[dg.AssetCheckKey]:
@@ -22,7 +21,7 @@ def parity_keys(models: Sequence[str]) -> list[dg.AssetCheckKey]:
 
 def parity_checks(settings: Settings) -> dg.AssetChecksDefinition:
     """One check a feature model, made together: none blocks, each fails by what late frames do not explain."""
-    models = [model.name for model in load_feature_models(stream_manifest(settings)).features]
+    models = [model.name for model in feature_models(settings).features]
     specs = [
         dg.AssetCheckSpec(
             key.name,
@@ -33,11 +32,11 @@ def parity_checks(settings: Settings) -> dg.AssetChecksDefinition:
         for model, key in zip(models, parity_keys(models), strict=True)
     ]
 
-    @dg.multi_asset_check(name="served_as_built", specs=specs, pool=keys.WAREHOUSE_POOL)
+    @dg.multi_asset_check(name="served_as_built", specs=specs)
     def parity(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], clock: dg.ResourceParam[Clock]
     ) -> Iterator[dg.AssetCheckResult]:
-        measured = measure_parity(settings, load_feature_models(compile_for_stream(settings)), clock.now_ms())
+        measured = measure_parity(settings, feature_models(settings), clock.now_ms())
         try:
             keep_parity(settings, measured)
         except Transient as error:  # the checks say what was found, with or without the store

@@ -22,11 +22,13 @@ from dashboard.view.reports import reports_views
 from dashboard.watch import StoreReader, Watch
 from mliot.clock import Clock, SystemClock
 from mliot.errors import Transient
+from mliot.grains import Grains
 from mliot.lineage.trace import clock_time
 from mliot.measurements import load_measurements
 from mliot.monitoring.reports import URL_PATH, Reports
 from mliot.settings import HOST, Settings
 from mliot.usecase import load_use_cases
+from mliot.warehouse.dbt import feature_models
 
 FIRST_READ_S = 1.5
 """How long a page waits for fresh rows before it shows what is known."""
@@ -46,8 +48,10 @@ class Dashboard:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._known = Known(load_use_cases(settings.usecases), load_measurements(settings.measurements))
-        reader = StoreReader(self._known.use_cases, self._known.measurements, self._clock)
+        self._known = Known(
+            load_use_cases(settings.usecases), load_measurements(settings.measurements), Grains.of(feature_models(settings))
+        )
+        reader = StoreReader(self._known.use_cases, self._known.measurements, self._known.grains, self._clock)
         self._reports = Reports(settings.reports_path)
         self._watch = Watch(reader, StoreLink(settings), Peers(settings), self._reports, self._clock)
         self._polling: asyncio.Task[None] | None = None
@@ -121,7 +125,7 @@ class Dashboard:
     def _traced(self, id: str, now_ms: int) -> Traced | str:
         """The chain, or why there is none."""
         try:
-            return read_trace(self._settings, self._known.use_cases, id, now_ms) or NOTHING
+            return read_trace(self._settings, self._known.use_cases, self._known.grains, id, now_ms) or NOTHING
         except Transient as error:
             return str(error)
 

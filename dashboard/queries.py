@@ -1,12 +1,12 @@
 """The dashboard's SQL: every statement is bounded and served by an index, so that asking once a second costs little."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from dashboard.rows import Answer, CommandRow, ParityRow, Point, Reading, Refusal, Scored
+from dashboard.rows import Answer, CommandRow, ParityRow, Point, Reading, Refusal, Scored, UnknownName
 
 T = TypeVar("T")
 Connection = AsyncConnection[Any]
@@ -20,6 +20,8 @@ SCORED_OVER_MS = 7 * 24 * 3_600_000
 """No label older than this is counted: what is newly labelled only, and never a search through all there is."""
 REFUSALS_OVER_MS = 24 * 3_600_000
 REFUSED_ROWS = 20_000
+UNKNOWN_ROWS = 5_000
+UNKNOWN_NAMES = 8
 HISTORY_ROWS = 120
 INTERVAL_FRAMES = 20
 
@@ -107,6 +109,17 @@ group by service, reason
 order by letters desc, newest_ms desc
 """
 
+_UNKNOWN = """
+select name, sum(frames)::bigint as frames, count(*) as devices, (array_agg(device order by frames desc))[1] as device,
+    max(last_ms) as newest_ms
+from (
+    select device, name, frames, last_ms from mliot.unknown_measurement
+    where last_ms >= %(since)s and not name = any(%(known)s) order by last_ms desc limit %(rows)s
+) newest
+group by name
+order by frames desc, name limit %(names)s
+"""
+
 _SCORED = """
 select model_version, value, baseline, label from mliot.scored
 where use_case = %(use_case)s and shadow = %(shadow)s and available_ms >= %(since)s
@@ -184,6 +197,12 @@ async def commands(store: Connection, places: Sequence[str]) -> tuple[CommandRow
 async def refusals(store: Connection, now_ms: int) -> tuple[Refusal, ...]:
     """The dead letters of the last day by service and reason, most first; at most the newest :data:`REFUSED_ROWS` are counted."""
     return await _rows(store, Refusal, _REFUSALS, {"since": now_ms - REFUSALS_OVER_MS, "rows": REFUSED_ROWS})
+
+
+async def unknown(store: Connection, known: Collection[str], now_ms: int) -> tuple[UnknownName, ...]:
+    """The names not ``known`` that came in the last day, most frames first; of the newest :data:`UNKNOWN_ROWS` counts."""
+    given = {"since": now_ms - REFUSALS_OVER_MS, "known": list(known), "rows": UNKNOWN_ROWS, "names": UNKNOWN_NAMES}
+    return await _rows(store, UnknownName, _UNKNOWN, given)
 
 
 async def scored(store: Connection, use_case: str, now_ms: int, *, shadow: bool) -> tuple[Scored, ...]:

@@ -98,6 +98,17 @@ class CandidateRow:
 
 
 @dataclass(frozen=True)
+class UnknownName:
+    """A measurement's name that nobody knows, over all devices that sent it of late; ``device`` sent it most often."""
+
+    name: str
+    frames: int
+    devices: int
+    device: str
+    newest_ms: int
+
+
+@dataclass(frozen=True)
 class Model:
     """One alias of a use case as the endpoint tells it: the model that answers, or, where ``model_version`` is None, why none does."""
 
@@ -162,6 +173,7 @@ class StoreRows:
     history: tuple[Answer, ...] = ()
     points: tuple[Point, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    unknown: tuple[UnknownName, ...] = ()
     champion_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
     shadow_scored: Mapping[str, tuple[Scored, ...]] = field(default_factory=dict)
     parity: ParityRow | None = None

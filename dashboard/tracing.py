@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard.view.chain import StepView, original_view, step_view
+from mliot.grains import Grains
 from mliot.lineage.store import connected
 from mliot.lineage.trace import Trace
 from mliot.lineage.trace_rows import find, read_chain
@@ -26,14 +27,14 @@ class Traced:
         return _awaits(self.root)
 
 
-def read_trace(settings: Settings, use_cases: Mapping[str, UseCase], id: str, now_ms: int) -> Traced | None:
+def read_trace(settings: Settings, use_cases: Mapping[str, UseCase], grains: Grains, id: str, now_ms: int) -> Traced | None:
     """The chain of ``id`` as it stands; None where the store has no such id. Raises :class:`mliot.errors.Transient` where it is away."""
     with connected(settings) as store:
-        subject = find(store, id)
+        subject = find(store, grains, id)
         if subject is None:
             return None
-        chain = read_chain(store, subject, listed=FRAMES_LISTED)
-    root = step_view(Trace(chain, use_cases, now_ms, int(settings.grace_s * 1000)).tree())
+        chain = read_chain(store, grains, subject, listed=FRAMES_LISTED)
+    root = step_view(Trace(chain, use_cases, grains, now_ms, int(settings.grace_s * 1000)).tree())
     return Traced(root, original_view(chain.letter.letter.original) if chain.letter else None)
 
 

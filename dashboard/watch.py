@@ -15,6 +15,7 @@ from dashboard.rows import Peer, Snapshot, StoreRows
 from dashboard.storelink import StoreLink
 from mliot.clock import Clock
 from mliot.errors import Transient
+from mliot.grains import Grains
 from mliot.measurements import Measurement
 from mliot.monitoring.reports import Reports
 from mliot.usecase import UseCase
@@ -46,9 +47,10 @@ class Due:
 class StoreReader:
     """Reads the store in passes: what must be live on each, history and scores less often."""
 
-    def __init__(self, use_cases: Mapping[str, UseCase], measurements: Mapping[str, Measurement], clock: Clock) -> None:
+    def __init__(self, use_cases: Mapping[str, UseCase], measurements: Mapping[str, Measurement], grains: Grains, clock: Clock) -> None:
         self._use_cases = use_cases
         self._measurements = measurements
+        self._grains = grains
         self._clock = clock
         self._history = Due(HISTORY_EVERY_S)
         self._slow = Due(SLOW_EVERY_S)
@@ -58,7 +60,7 @@ class StoreReader:
         """Everything, of which the slower parts may be from an earlier pass."""
         now_ms = self._clock.now_ms()
         readings, places = await queries.readings(store)
-        shown = pairs(self._use_cases, readings, now_ms)
+        shown = pairs(self._use_cases, self._grains, readings, now_ms)
         self._rows = replace(
             self._rows,
             readings=readings,
@@ -70,7 +72,7 @@ class StoreReader:
             self._rows = replace(
                 self._rows,
                 history=await queries.history(store, shown),
-                points=await queries.points(store, lines(self._use_cases, self._measurements, readings, now_ms)),
+                points=await queries.points(store, lines(self._use_cases, self._measurements, self._grains, readings, now_ms)),
                 parity=await queries.parity(store),
             )
         if self._slow.now(self._clock):
@@ -78,6 +80,7 @@ class StoreReader:
                 self._rows,
                 intervals=await queries.intervals(store),
                 refusals=await queries.refusals(store, now_ms),
+                unknown=await queries.unknown(store, self._measurements, now_ms),
                 champion_scored={name: await queries.scored(store, name, now_ms, shadow=False) for name in self._use_cases},
                 shadow_scored={name: await queries.scored(store, name, now_ms, shadow=True) for name in self._use_cases},
             )

@@ -16,9 +16,10 @@ A feature row depends on the rows of its source within ``lookback_ms`` and on no
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +43,12 @@ RAW_COLUMNS: Mapping[str, str] = {
 }
 """Columns and types of every table in the schema ``raw``: one row is one Kafka record."""
 
+KEYS = (("place_id",), ("device",), ("place_id", "device"))
+"""The columns of a frame that may make a window's key."""
+KEY_SEPARATOR = "/"
+"""Between the columns of a key (``window_grain`` in ``dbt/macros/windows.sql``); no name holds one."""
+_GRAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
 _ROW = ("grain", "key", "place_id", "start_ms", "end_ms", "frames", "first", "last")
 WINDOW_COLUMNS = ("window_id", *_ROW)
 """What a window row has before its values."""
@@ -54,11 +61,13 @@ class CompiledModel:
     """One dbt model as compiled: ``columns`` are its value columns in order, ``version`` changes with its SQL or a model's that it reads.
 
     ``relation`` is the quoted table of its rows, ``source`` the name of the model it reads, ``window_ms`` 0 where a row is one frame.
+    ``key`` names the columns of a frame that tell whose row it is in.
     """
 
     name: str
     relation: str
     grain: str
+    key: tuple[str, ...]
     window_ms: int
     lookback_ms: int
     source: str
@@ -77,7 +86,7 @@ class WindowModel(CompiledModel):
 
 
 class FeatureModel(CompiledModel):
-    """What models see; reads ``frames`` or a window model of the same grain."""
+    """What models see; reads ``frames``, or a window model whose grain it has."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,11 @@ class FeatureModels:
                 return model
         raise DeclarationError(f"no windows of grain {grain!r}; there are {', '.join(model.grain for model in self.windows)}")
 
+    def windows_like(self, features: FeatureModel, *, of_devices: bool) -> WindowModel | None:
+        """The windows as long as the rows of ``features``, of single devices or of places; None where there are none."""
+        like = [model for model in self.windows if model.window_ms == features.window_ms and ("device" in model.key) == of_devices]
+        return next((model for model in like if model.name == features.source), like[0] if like else None)
+
 
 def load_feature_models(manifest: Path) -> FeatureModels:
     """The models in dbt's ``manifest`` of target ``stream``. Raises :class:`DeclarationError` that names the file and what is wrong."""
@@ -134,10 +148,14 @@ def read_feature_models(nodes: Mapping[str, Any]) -> FeatureModels:
             raise DeclarationError(f"dbt model {name} is not compiled in the manifest; `dbt parse` erases it, compile again")
     with duckdb.connect() as con:
         _create_staging(con, _sql(compiled, "stg_frames"), _sql(compiled, "frames"))
-        windows = tuple(WindowModel(**_fields(con, compiled, name, WINDOW_COLUMNS)) for name in _of_kind(compiled, "window"))
+        windows = tuple(WindowModel(**_fields(con, compiled, name, WINDOW_COLUMNS, _window_grain)) for name in _of_kind(compiled, "window"))
         for window in windows:
             _create_window(con, window)
-        features = tuple(FeatureModel(**_fields(con, compiled, name, FEATURE_COLUMNS)) for name in _of_kind(compiled, "feature"))
+        grain_of = partial(_feature_grain, {window.name: window for window in windows})
+        features = tuple(FeatureModel(**_fields(con, compiled, name, FEATURE_COLUMNS, grain_of)) for name in _of_kind(compiled, "feature"))
+    _check_one_a_grain(windows)
+    _check_multiples(windows)
+    _check_one_a_grain(features)
     return FeatureModels(_sql(compiled, "stg_frames"), _sql(compiled, "frames"), windows, features)
 
 
@@ -179,11 +197,19 @@ def _sql(compiled: Mapping[str, Any], name: str) -> str:
     return str(compiled[name]["compiled_code"]).strip()
 
 
-def _fields(con: duckdb.DuckDBPyConnection, compiled: Mapping[str, Any], name: str, fixed: tuple[str, ...]) -> dict[str, Any]:
+Meta = Mapping[str, Any]
+
+
+def _fields(
+    con: duckdb.DuckDBPyConnection,
+    compiled: Mapping[str, Any],
+    name: str,
+    fixed: tuple[str, ...],
+    grain_of: Callable[[str, Meta], dict[str, Any]],
+) -> dict[str, Any]:
     meta = compiled[name]["config"]["meta"]
-    missing = {"grain", "window_s", "lookback_s", "source"} - meta.keys()
-    if missing:
-        raise DeclarationError(f"dbt model {name}: config meta lacks {', '.join(sorted(missing))}")
+    _require(name, meta, {"lookback_s", "source"})
+    grain = grain_of(name, meta)
     sql = _sql(compiled, name)
     columns = tuple(row[0] for row in con.execute(f"describe from ({sql})").fetchall())
     if columns[: len(fixed)] != fixed:
@@ -191,14 +217,65 @@ def _fields(con: duckdb.DuckDBPyConnection, compiled: Mapping[str, Any], name: s
     return {
         "name": name,
         "relation": compiled[name]["relation_name"],
-        "grain": meta["grain"],
-        "window_ms": meta["window_s"] * 1000,
         "lookback_ms": meta["lookback_s"] * 1000,
         "source": meta["source"],
         "sql": sql,
         "columns": columns[len(fixed) :],
         "version": _version(_sql(compiled, each) for each in _lineage(compiled, name)),
+        **grain,
     }
+
+
+def _window_grain(name: str, meta: Meta) -> dict[str, Any]:
+    """Grain, key and length as a window model declares them."""
+    _require(name, meta, {"grain", "key", "window_s"})
+    grain, key, window_s = meta["grain"], meta["key"], meta["window_s"]
+    if not isinstance(grain, str) or not _GRAIN.fullmatch(grain):
+        raise DeclarationError(f"dbt model {name}: grain {grain!r} may hold small letters, digits and _, and begins with a letter")
+    if not isinstance(key, list) or tuple(key) not in KEYS:
+        raise DeclarationError(f"dbt model {name}: key {key!r} must be one of {', '.join(repr(list(each)) for each in KEYS)}")
+    if type(window_s) is not int or window_s < 1:
+        raise DeclarationError(f"dbt model {name}: window_s {window_s!r} must be a whole number of seconds, 1 or more")
+    return {"grain": grain, "key": tuple(key), "window_ms": window_s * 1000}
+
+
+def _feature_grain(windows: Mapping[str, WindowModel], name: str, meta: Meta) -> dict[str, Any]:
+    """Those of the windows that a feature model reads; one over single frames names its own grain."""
+    window = windows.get(meta["source"])
+    if window is not None:
+        return {"grain": window.grain, "key": window.key, "window_ms": window.window_ms}
+    if meta["source"] != "frames":
+        raise DeclarationError(f"dbt model {name}: source {meta['source']!r} must be frames or one of {', '.join(windows)}")
+    _require(name, meta, {"grain"})
+    return {"grain": meta["grain"], "key": ("device",), "window_ms": 0}
+
+
+def _require(name: str, meta: Meta, wanted: set[str]) -> None:
+    missing = wanted - meta.keys()
+    if missing:
+        raise DeclarationError(f"dbt model {name}: config meta lacks {', '.join(sorted(missing))}")
+
+
+def _check_multiples(windows: Sequence[WindowModel]) -> None:
+    """The stream closes windows where the shortest end, and nowhere else."""
+    shortest = min((window.window_ms for window in windows), default=1)
+    for window in windows:
+        if window.window_ms % shortest:
+            raise DeclarationError(
+                f"dbt model {window.name}: window_s must be a multiple of the shortest, {shortest // 1000} s; "
+                f"{window.window_ms // 1000} is none"
+            )
+
+
+def _check_one_a_grain(models: Sequence[CompiledModel]) -> None:
+    """A row's id is made of its grain: two models of one would make the same ids."""
+    first: dict[str, CompiledModel] = {}
+    for model in models:
+        other = first.setdefault(model.grain, model)
+        if other is not model:
+            raise DeclarationError(
+                f"dbt models {other.name} and {model.name} are both of grain {model.grain}; a grain has one of each kind"
+            )
 
 
 def _lineage(compiled: Mapping[str, Any], name: str) -> list[str]:

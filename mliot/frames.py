@@ -18,7 +18,7 @@ from mliot.messages import Frame
 LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
-_MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+MEASUREMENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _TIMES = ("timestamp", "date")
 _SECONDS_BELOW = 100_000_000_000
 """A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
@@ -64,7 +64,7 @@ def _payload_schema(known: Mapping[str, Any], number: Mapping[str, Any], stamp: 
         "type": "object",
         "properties": {"timestamp": True, "date": True, **known},
         "additionalProperties": number,
-        "propertyNames": {"pattern": f"^{_MEASUREMENT.pattern}{END}"},
+        "propertyNames": {"pattern": f"^{MEASUREMENT_NAME.pattern}{END}"},
         "not": {"propertyNames": {"enum": list(_TIMES)}},
         "anyOf": [
             {"required": ["timestamp"], "properties": {"timestamp": stamp}},
@@ -198,7 +198,7 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
         if name in _TIMES:
             continue
         known = measurements.get(name)
-        if known is None and not _MEASUREMENT.fullmatch(name):
+        if known is None and not MEASUREMENT_NAME.fullmatch(name):
             raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
         number = _number(name, value)
         if known is not None and not known.allows(number):

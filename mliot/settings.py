@@ -25,6 +25,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".mliot"), description="Folder of everything the local stack keeps: data, logs, models, journals.")
     usecases: Path | None = Field(None, description="Folder of further use case files, beside the built-in ones.")
+    features: Path | None = Field(None, description="Folder of further dbt models, one SQL file a window grain or feature model.")
     measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
     retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         120, description="Frames older than this are dead-lettered; Kafka keeps its topics as long."
@@ -163,8 +164,13 @@ class Settings(BaseSettings):
 
     @property
     def warehouse_path(self) -> Path:
-        """The DuckDB file; its stem is the database name that dbt's compiled SQL uses."""
+        """The DuckDB file that ingest and dbt write; its stem is the database name that dbt's compiled SQL uses."""
         return self.home / "warehouse.duckdb"
+
+    @property
+    def readers_copy_path(self) -> Path:
+        """The copy of the warehouse for everybody else, to be opened at any time; made anew after each ingest and build."""
+        return self.home / "readers" / "warehouse.duckdb"
 
     @property
     def models_path(self) -> Path:

@@ -15,8 +15,8 @@ from packaging.version import Version
 from mliot.clock import SystemClock
 from mliot.modelstore import ModelStore
 from mliot.settings import Settings
-from mliot.warehouse.dbt import environment, variables
-from mliot.warehouse.prepare import prepare
+from mliot.warehouse.dbt import environment, ready
+from mliot.warehouse.prepare import working_project
 from mliot.warehouse.records import KafkaRecords, Records
 
 
@@ -51,11 +51,12 @@ class Dbt(DbtCliResource):
 
 def make_dbt(settings: Settings) -> Dbt:
     """dbt over the working project, which is brought up to date first. Raises :class:`DeclarationError` where that cannot be."""
-    folder = prepare(settings)
+    given_variables = ready(settings)
+    folder = working_project(settings)
     given = dict(environment(settings))
     given["DBT_TARGET_PATH"] = str(settings.dbt_path.resolve() / "dagster")
     program = str(Path(sys.executable).with_name("dbt"))
-    return Dbt(dbt_executable=program, project_dir=str(folder), profiles_dir=str(folder), variables=variables(settings), environment=given)
+    return Dbt(dbt_executable=program, project_dir=str(folder), profiles_dir=str(folder), variables=given_variables, environment=given)
 
 
 def make_resources(settings: Settings, dbt: Dbt, records: Records | None = None) -> dict[str, Any]:

@@ -13,12 +13,10 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from mliot.clock import SystemClock
-from mliot.measurements import load_measurements
 from mliot.modelstore import Alias, ModelStore
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from mliot.warehouse.columns import Entry, load_columns
-from mliot.warehouse.prepare import PROJECT
+from mliot.warehouse.dbt import known_columns
 from serving.counters import Counters
 from serving.edge import Edge
 from serving.endpoint import Endpoint
@@ -69,7 +67,7 @@ def build(settings: Settings) -> Edge:
             return await _answered(endpoint.predict_entity(use_case, place_id, alias))
 
     service: bentoml.Service[Any] = Predictions
-    service.mount_asgi_app(pages(endpoint, counters, use_cases, _columns(settings)))
+    service.mount_asgi_app(pages(endpoint, counters, use_cases, known_columns(settings)))
     logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_no_refusal)
     return Edge(_without_timers(service.to_asgi()), counters, endpoint)
 
@@ -79,13 +77,6 @@ def _without_timers(app: Any) -> Any:
     long."""
     app.user_middleware = [each for each in app.user_middleware if each.cls is not TimeoutMiddleware]
     return app
-
-
-def _columns(settings: Settings) -> dict[str, dict[str, Entry]]:
-    """What each feature model's columns are, units included."""
-    file = load_columns(PROJECT / "columns.yaml")
-    measurements = load_measurements(settings.measurements)
-    return {model: file.columns(model, measurements) for model in file.models if model.startswith("features_")}
 
 
 async def _answered(work: Awaitable[T]) -> T | JSONResponse:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mliot.featuremodels import FeatureModels
+from mliot.featuremodels import FeatureModel, FeatureModels
+from mliot.grains import Grain
 from mliot.messages import Label, Window
 from mliot.usecase import UseCase
 
@@ -13,8 +14,8 @@ class LabelSource:
     """Where one use case's labels are read: ``column`` in windows of ``grain`` (of one device's, where the label names a sensor)."""
 
     use_case: UseCase
-    feature_grain: str
-    grain: str
+    features: FeatureModel
+    grain: Grain
     column: str
 
     @classmethod
@@ -23,21 +24,23 @@ class LabelSource:
         features, column = models.feature(use_case.features), use_case.label.column
         if column is None or not features.window_ms:
             return None
-        span = features.grain.rpartition("_")[2]
-        return cls(use_case, features.grain, f"sensor_{span}" if use_case.label.sensor else features.grain, column)
+        windows = models.windows_like(features, of_devices=True) if use_case.label.sensor else models.window(features.grain)
+        return cls(use_case, features, Grain.of(windows), column) if windows else None
 
     def read(self, window: Window) -> Label | None:
         """The label in ``window``, or None where it holds none for this use case: no reading, or one that is no class."""
         label = self.use_case.label
         value = window.values.get(self.column)
-        if window.grain != self.grain or value is None or (label.sensor and window.key != label.sensor):
+        if window.grain != self.grain.name or value is None:
+            return None
+        if label.sensor and self.grain.values(window.key)["device"] != label.sensor:
             return None
         if not self.use_case.serves(window.place_id) or not self.use_case.has_label(value):
             return None
-        key = window.place_id if self.feature_grain.startswith("place_") else window.key
+        key = window.key if "device" in self.features.key else window.place_id
         return Label(
             use_case=self.use_case.name,
-            feature_id=f"{self.feature_grain}:{key}@{window.start_ms - label.horizon_ms}",
+            feature_id=f"{self.features.grain}:{key}@{window.start_ms - label.horizon_ms}",
             key=key,
             place_id=window.place_id,
             label_ms=window.end_ms,

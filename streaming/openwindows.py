@@ -12,7 +12,6 @@ from typing import Any
 
 import duckdb
 
-from mliot.errors import DeclarationError
 from mliot.featuremodels import (
     FEATURE_COLUMNS,
     FRAMES,
@@ -62,9 +61,6 @@ class OpenWindows:
         self._models = models
         self._longest = max(model.window_ms for model in models.windows)
         self._shortest = min(model.window_ms for model in models.windows)
-        for model in models.windows:
-            if model.window_ms % self._shortest:
-                raise DeclarationError(f"dbt model {model.name}: window_s must be a multiple of the shortest, {self._shortest // 1000} s")
         self._by_frame = tuple(model for model in models.features if not model.window_ms)
         self._emitted: dict[int, int] = {}
         self._frames = OpenFrames(self._longest, self._shortest)

@@ -1,6 +1,7 @@
 """The store port on a real PostgreSQL: COPY into a temporary table, insert what is new, move the positions; one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from mliot.errors import Transient
+from mliot.unknown import counted, unknown_in
 from streaming.ports import Partition, Position, Positions, Rewound, Save
 
 Rows = Sequence[Mapping[str, Any]]
@@ -24,10 +26,12 @@ def with_patience(dsn: str) -> str:
 class PostgresStore:
     """The store port. It connects when first needed and again after a lost connection."""
 
-    def __init__(self, dsn: str, consumer: str = "store", connect_timeout_s: int = 3) -> None:
+    def __init__(self, dsn: str, consumer: str = "store", connect_timeout_s: int = 3, *, known: Collection[str] | None = None) -> None:
+        """Frames with measurements that are not ``known`` are counted; None: they are not looked for."""
         self._dsn = with_patience(dsn)
         self._consumer = consumer
         self._timeout = connect_timeout_s
+        self._known = known
         self._connection: psycopg.Connection[Any] | None = None
         self._lives: Mapping[Partition, str] = {}
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
@@ -57,8 +61,10 @@ class PostgresStore:
         try:
             connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
-                new = sum(_insert(cursor, topic.removeprefix("stream-"), rows) for topic, rows in effect.rows.items())
                 frames = effect.rows.get("stream-frame")
+                if frames and self._known is not None:
+                    _count_unknown(cursor, frames, self._known)
+                new = sum(_insert(cursor, topic.removeprefix("stream-"), rows) for topic, rows in effect.rows.items())
                 if frames:
                     _latest(cursor, frames)
                 self._move(cursor, effect)
@@ -151,6 +157,29 @@ def _latest(cursor: psycopg.Cursor[Any], frames: Rows) -> None:
             (f["device"], f["place_id"], f["event_ms"], f["arrived_ms"], f["id"], _field(f["payload"]))
             for f in sorted(newest.values(), key=lambda f: str(f["device"]))
         ],
+    )
+
+
+def _count_unknown(cursor: psycopg.Cursor[Any], frames: Rows, known: Collection[str]) -> None:
+    """Before the frames are inserted: one that is stored already was counted then."""
+    suspects = {frame["id"]: frame for frame in frames if unknown_in(frame, known)}
+    if not suspects:
+        return
+    cursor.execute("select id from frame where id = any(%s)", [list(suspects)])
+    for (id,) in cursor.fetchall():
+        del suspects[id]
+    devices = sorted({frame["device"] for frame in suspects.values()})
+    held: dict[str, set[str]] = {}
+    cursor.execute("select device, name from unknown_measurement where device = any(%s)", [devices])
+    for device, name in cursor.fetchall():
+        held.setdefault(device, set()).add(name)
+    cursor.executemany(
+        """
+        insert into unknown_measurement as counted (device, name, frames, first_ms, last_ms) values (%s, %s, %s, %s, %s)
+        on conflict (device, name) do update set frames = counted.frames + excluded.frames,
+            first_ms = least(counted.first_ms, excluded.first_ms), last_ms = greatest(counted.last_ms, excluded.last_ms)
+        """,
+        [astuple(one) for one in counted(suspects.values(), known, held)],
     )
 
 

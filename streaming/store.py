@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mliot.measurements import load_measurements
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, decode
 from mliot.settings import Settings
 from streaming.loop import Performers
@@ -70,7 +71,7 @@ def store(rows: int, fill_ms: int) -> Effects:
 
 def run(settings: Settings) -> None:
     """The store service as a process, until it is told to stop."""
-    with PostgresStore(settings.postgres_address) as postgres:
+    with PostgresStore(settings.postgres_address, known=load_measurements(settings.measurements)) as postgres:
         ports: Performers = {Positions: postgres.positions, Save: postgres.save}
         serve(settings, "store", lambda: store(settings.batch_rows, settings.commit_ms), ports, reads_only=True)
 

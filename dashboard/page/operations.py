@@ -3,7 +3,7 @@
 from nicegui.element import Element
 
 from dashboard.page.elements import Age, Keyed, Rebuilt, box, link, text
-from dashboard.view.operations import CommandView, Problem, RefusalView, ServiceView, Tone
+from dashboard.view.operations import CommandView, Problem, RefusalView, ServiceView, Tone, UnknownView
 
 
 def problem_list(parent: Element) -> Keyed[Problem]:
@@ -20,6 +20,10 @@ def command_list(parent: Element) -> Keyed[CommandView]:
 
 def refusal_list(parent: Element) -> Keyed[RefusalView]:
     return Keyed(parent, lambda refusal: refusal.id, lambda view: Rebuilt(box("li", "refusal"), _refusal, view))
+
+
+def unknown_list(parent: Element) -> Keyed[UnknownView]:
+    return Keyed(parent, lambda unknown: unknown.name, lambda view: Rebuilt(box("li", "unknown"), _unknown, view))
 
 
 def _state(glyph: str, word: str, tone: Tone) -> None:
@@ -68,3 +72,10 @@ def _refusal(view: RefusalView) -> None:
         with box("span", "note"):
             text("span", f"{view.service}, newest ")
             Age(view.newest)
+
+
+def _unknown(view: UnknownView) -> None:
+    text("span", view.text)
+    with box("span", "note"):
+        text("span", ", newest ")
+        Age(view.newest)

@@ -5,7 +5,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from dashboard.page.elements import Rebuilt, box, text
 from dashboard.page.models import model_list, parity_line
-from dashboard.page.operations import command_list, problem_list, refusal_list, service_list
+from dashboard.page.operations import command_list, problem_list, refusal_list, service_list, unknown_list
 from dashboard.page.places import place_grid
 from dashboard.view.overview import Overview
 
@@ -34,6 +34,10 @@ class OverviewPage:
                 with _panel("Dead letters"):
                     self._refusals_note = text("p", "", "note")
                     self._refusals = refusal_list(box("ul", "list"))
+                self._unknown_panel = _panel("Unknown measurements")
+                with self._unknown_panel:
+                    text("p", "Kept in their frames, but in no feature: mliot measurements unknown lists them by device.", "note")
+                    self._unknown = unknown_list(box("ul", "list"))
         self.show(view)
 
     def show(self, view: Overview) -> None:
@@ -55,6 +59,8 @@ class OverviewPage:
         self._services.show(view.services)
         self._refusals_note.text = view.refusals.summary
         self._refusals.show(view.refusals.reasons)
+        self._unknown.show(view.unknown)
+        self._unknown_panel.set_visibility(bool(view.unknown))
 
 
 def _panel(title: str) -> Element:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dashboard.queries import REFUSED_ROWS
-from dashboard.rows import NO_ANSWER, CommandRow, Health, Peer, Refusal, Snapshot
+from dashboard.rows import NO_ANSWER, CommandRow, Health, Peer, Refusal, Snapshot, UnknownName
 from dashboard.view.places import Known
 from dashboard.view.wording import Stamp, number, title, trace_path, use_case_title, with_unit
 from mliot.lineage.trace import clock_time, span_text
+from mliot.unknown import MAX_NAMES, OTHERS, nearest
 
 Tone = Literal["good", "busy", "warn", "bad", "idle"]
 OPTIONAL_SERVICES = frozenset({"fleet"})
@@ -153,6 +154,28 @@ def _refusal(refusal: Refusal) -> RefusalView:
         trace_path(refusal.newest_id),
         Stamp(refusal.newest_ms),
     )
+
+
+@dataclass(frozen=True)
+class UnknownView:
+    """A line about a measurement of an unknown name."""
+
+    name: str
+    text: str
+    newest: Stamp
+
+
+def unknown_views(unknown: Sequence[UnknownName], known: Known) -> tuple[UnknownView, ...]:
+    """The names that nobody knows, most frames first, each with the known name it is most like."""
+    return tuple(_unknown(one, known) for one in unknown)
+
+
+def _unknown(one: UnknownName, known: Known) -> UnknownView:
+    like = nearest(one.name, known.measurements)
+    name = one.name if one.name != OTHERS else f"names beyond a device's first {MAX_NAMES}"
+    who = one.device if one.devices == 1 else f"{one.devices:,} devices, most of {one.device}"
+    frames = f"{one.frames:,} {'frame' if one.frames == 1 else 'frames'}"
+    return UnknownView(one.name, f"{name}: {frames} of {who}{f'; did you mean {like}?' if like else ''}", Stamp(one.newest_ms))
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from dashboard.view.operations import (
     Problem,
     RefusalsView,
     ServiceView,
+    UnknownView,
     command_views,
     peer_view,
     problems,
     refusals_view,
     service_views,
+    unknown_views,
 )
 from dashboard.view.places import Known, PlaceView, place_views
 
@@ -38,6 +40,7 @@ class Overview:
     commands: tuple[CommandView, ...]
     commands_note: str
     refusals: RefusalsView
+    unknown: tuple[UnknownView, ...]
 
 
 def overview(snapshot: Snapshot, known: Known) -> Overview:
@@ -60,6 +63,7 @@ def overview(snapshot: Snapshot, known: Known) -> Overview:
         commands=command_views(rows.commands, known, snapshot.now_ms) if rows else (),
         commands_note="" if rows and rows.commands else NO_COMMANDS if rows else NOT_READ,
         refusals=refusals_view(rows.refusals) if rows else RefusalsView(NOT_READ, ()),
+        unknown=unknown_views(rows.unknown, known) if rows else (),
     )
 
 

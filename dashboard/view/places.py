@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dashboard.plan import WINDOWS_SHOWN, grain_of, measured_at, reading_line, serving, span_ms, window_ms
+from dashboard.plan import WINDOWS_SHOWN, measured_at, reading_line, serving, span_ms, window_ms
 from dashboard.rows import Answer, Reading, StoreRows
 from dashboard.view.charts import Chart, Frame, Sample, chart, extent
 from dashboard.view.wording import (
@@ -18,7 +18,7 @@ from dashboard.view.wording import (
     unit_of,
     with_unit,
 )
-from mliot.lineage.grains import HOUR_MS
+from mliot.grains import Grains
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 
@@ -66,6 +66,7 @@ class Known:
 
     use_cases: Mapping[str, UseCase]
     measurements: Mapping[str, Measurement]
+    grains: Grains
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _value(name: str, value: float, known: Known) -> ValueView:
 def _answer(place: _Place, use_case: UseCase) -> AnswerView:
     answer = next((a for a in place.rows.newest if (a.place_id, a.use_case) == (place.place_id, use_case.name)), None)
     if answer is None:
-        grain = grain_of(use_case)
+        grain = place.known.grains.of_rows(use_case.features)
         what = f"{grain.span} that closes" if grain else "frame that comes"
         return AnswerView(use_case.title, waits_for=f"no prediction yet: one comes with the first {what} under a champion")
     return AnswerView(
@@ -127,7 +128,7 @@ def _answer(place: _Place, use_case: UseCase) -> AnswerView:
         with_unit(answer.value, use_case.unit),
         _sure(answer, use_case),
         trace_path(answer.id),
-        Stamp(answer.at_ms, answer_old_after_ms(window_ms(use_case))),
+        Stamp(answer.at_ms, answer_old_after_ms(window_ms(use_case, place.known.grains))),
     )
 
 
@@ -149,8 +150,9 @@ def _answer_chart(place: _Place, use_case: UseCase) -> Chart | None:
     ]
     is_class = use_case.kind == "class"
     ends = (min(use_case.classes), max(use_case.classes)) if is_class else extent(samples)
-    frame = _frame(use_case, ends, place.now_ms, ahead_ms=use_case.label.horizon_ms, steps=is_class)
-    return chart(use_case.title, _span_word(use_case), frame, samples, shown)
+    span = span_ms(use_case, place.known.grains)
+    frame = _frame(span, ends, place.now_ms, ahead_ms=use_case.label.horizon_ms, steps=is_class)
+    return chart(use_case.title, _span_word(span), frame, samples, shown)
 
 
 def _told(answer: Answer, shown: Callable[[float], str]) -> str:
@@ -158,7 +160,7 @@ def _told(answer: Answer, shown: Callable[[float], str]) -> str:
 
 
 def _reading_chart(place: _Place, use_case: UseCase | None) -> Chart | None:
-    line = reading_line(use_case, place.known.measurements, place.measured)
+    line = reading_line(use_case, place.known.measurements, place.known.grains, place.measured)
     if line is None:
         return None
     grain, column = line
@@ -168,17 +170,20 @@ def _reading_chart(place: _Place, use_case: UseCase | None) -> Chart | None:
         for point in place.rows.points
         if (point.place_id, point.column) == (place.place_id, column) and point.id.startswith(f"{grain}:")
     ]
-    frame = _frame(use_case, extent(samples), place.now_ms)
-    return chart(title(column.removesuffix("_avg")), _span_word(use_case), frame, samples, shown)
+    span = span_ms(use_case, place.known.grains)
+    frame = _frame(span, extent(samples), place.now_ms)
+    return chart(title(column.removesuffix("_avg")), _span_word(span), frame, samples, shown)
 
 
-def _frame(use_case: UseCase | None, ends: tuple[float, float], now_ms: int, *, ahead_ms: int = 0, steps: bool = False) -> Frame:
+def _frame(span_ms: int, ends: tuple[float, float], now_ms: int, *, ahead_ms: int = 0, steps: bool = False) -> Frame:
     """Its right edge moves by whole windows: a chart changes no more often than its values do."""
-    span, size = span_ms(use_case), span_ms(use_case) // WINDOWS_SHOWN
+    size = span_ms // WINDOWS_SHOWN
     end_ms = (now_ms // size + 1) * size
-    return Frame(end_ms - span, end_ms + ahead_ms, size, *ends, steps)
+    return Frame(end_ms - span_ms, end_ms + ahead_ms, size, *ends, steps)
 
 
-def _span_word(use_case: UseCase | None) -> str:
-    hours = span_ms(use_case) // HOUR_MS
+def _span_word(span_ms: int) -> str:
+    hours, minutes = divmod(span_ms // 60_000, 60)
+    if not hours:
+        return f"last {minutes} min"
     return "last hour" if hours == 1 else f"last {hours} h"

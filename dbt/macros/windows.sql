@@ -1,4 +1,17 @@
 {#
+  A window grain, whole: its file is this one call. `grain` is its name and the beginning of its windows' ids, `key` the columns of a frame
+  that tell whose window it is, `window_s` its length (a multiple of the shortest grain's). Everything else follows from these three: the
+  windows in stream and warehouse, audit, trace, parity and, where no feature model reads it, feature rows of its values (`plain_features`).
+#}
+{% macro window_grain(grain, key, window_s) %}
+{{- config(
+    meta={'kind': 'window', 'grain': grain, 'key': key, 'window_s': window_s, 'lookback_s': 0, 'source': 'frames'},
+    post_hook='{{ closing_is_all() }}'
+) }}
+{{- tumbling_windows(grain, key | join(" || '/' || "), window_s) }}
+{% endmacro %}
+
+{#
   Tumbling windows of `window_s` seconds over staging.frames, one row for each `key` that has a frame in it.
 
   A floating-point sum depends on its order, so each measurement's readings are summed from the least to the greatest: a window's numbers

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from mliot.cli import demo, lineage, stack
+from mliot.cli import demo, lineage, measurements, stack
 from mliot.errors import MliotError, UserError
 
 ABOUT = """
@@ -26,6 +26,7 @@ one folder ([cyan]MLIOT_HOME[/cyan], else .mliot).
   mliot audit                                  nothing missing, nothing twice
   mliot replay --sample 1000                   decide again from the log, and compare
   mliot deadletter list                        what could not be used, and why
+  mliot measurements unknown                   what devices send under a name that nobody knows
 
 Settings are variables [cyan]MLIOT_*[/cyan], or lines of a file .env; docs/settings.md names them all.
 Exit codes: 0 well, 1 not well, 2 something for you to change, which is said in one line.
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
     demo.register(app)
     stack.register(app)
     lineage.register(app)
+    measurements.register(app)
     for added in sorted(entry_points(group=COMMANDS), key=lambda added: added.name):
         added.load()(app)
     return app

@@ -11,6 +11,7 @@ from rich.table import Table
 from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_table
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient, UserError
+from mliot.grains import Grains
 from mliot.lineage import show
 from mliot.lineage.store import connected
 from mliot.lineage.trace import Trace, clock_time, span_text
@@ -22,6 +23,7 @@ from mliot.stack.plan import Part, plan
 from mliot.stack.progress import Decision, Progress, read_progress
 from mliot.stack.status import survey
 from mliot.usecase import load_use_cases
+from mliot.warehouse.dbt import feature_models
 
 LOOK_EVERY_S = 2.0
 
@@ -84,11 +86,12 @@ def _until_whole_chain(settings: Settings, within: float, console: Console) -> N
 
 
 def _print_trace(settings: Settings, decision: Decision) -> None:
+    grains = Grains.of(feature_models(settings))
     with connected(settings) as store:
-        subject = find(store, decision.command_id)
+        subject = find(store, grains, decision.command_id)
         assert subject is not None, decision.command_id
-        chain = read_chain(store, subject, listed=3)
-    tree = Trace(chain, load_use_cases(settings.usecases), SystemClock().now_ms(), int(settings.grace_s * 1000)).tree()
+        chain = read_chain(store, grains, subject, listed=3)
+    tree = Trace(chain, load_use_cases(settings.usecases), grains, SystemClock().now_ms(), int(settings.grace_s * 1000)).tree()
     Console().print(show.tree(tree))
 
 

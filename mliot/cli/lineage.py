@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mliot.clock import SystemClock
 from mliot.errors import MliotError, UserError
+from mliot.grains import Grains
 from mliot.lineage import show
 from mliot.lineage.audit_run import audit_until
 from mliot.lineage.chain import StoredLetter
@@ -20,6 +21,7 @@ from mliot.lineage.trace import Trace
 from mliot.lineage.trace_rows import find, last_frame, read_chain
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
+from mliot.warehouse.dbt import feature_models
 
 NOT_CLEAN = 1
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
@@ -47,13 +49,13 @@ def trace(
     if (id is None) == (device is None) or last != (device is not None):
         raise UserError("trace: give either an ID or --device NAME --last")
     settings = Settings.read()
-    use_cases = load_use_cases(settings.usecases)
+    use_cases, grains = load_use_cases(settings.usecases), Grains.of(feature_models(settings))
     with connected(settings) as store:
-        subject = find(store, id) if id is not None else last_frame(store, device or "")
+        subject = find(store, grains, id) if id is not None else last_frame(store, device or "")
         if subject is None:
             raise MliotError(f"{id}: no such id in the store" if id is not None else f"{device}: no frame of this device in the store")
-        chain = read_chain(store, subject, listed=frames)
-    tree = Trace(chain, use_cases, SystemClock().now_ms(), int(settings.grace_s * 1000)).tree()
+        chain = read_chain(store, grains, subject, listed=frames)
+    tree = Trace(chain, use_cases, grains, SystemClock().now_ms(), int(settings.grace_s * 1000)).tree()
     if json:
         _print_json({"subject": subject, "chain": tree})
     else:

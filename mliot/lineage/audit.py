@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from mliot.grains import Grains
 from mliot.journal import Acknowledged
-from mliot.lineage.grains import FRAME_GRAIN, GRAINS, frame_feature_id
 from mliot.lineage.ledger import LOADABLE, LOADED, LOGGED, OUTSIDE, OWED, PUBLISHED, STORED, Finding, Ledger, Report
 from mliot.lineage.orders_owed import OrdersOwed
 from mliot.lineage.predictions_owed import PredictionsOwed
@@ -42,6 +42,7 @@ class Scope:
     """How far the audit looks. Offsets by topic and partition: the first still kept, the end of reading, the warehouse's next."""
 
     use_cases: Mapping[str, UseCase]
+    grains: Grains
     now_ms: int
     grace_ms: int
     idle_ms: int
@@ -57,7 +58,7 @@ class Audit:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._ledgers: dict[type[Message], Ledger] = {kind: Ledger() for kind in MESSAGES}
-        self._windows = WindowsOwed(scope.grace_ms, scope.idle_ms, scope.now_ms)
+        self._windows = WindowsOwed(scope.grains, scope.grace_ms, scope.idle_ms, scope.now_ms)
         self._counts: Counter[str] = Counter()
         self._unreadable: list[str] = []
         self._refused_addresses: set[str] = set()
@@ -164,7 +165,7 @@ class Audit:
         return int(offset) >= self._scope.begins.get((topic, int(partition)), 0)
 
     def _feature(self, feature: Feature, record: LogRecord) -> None:
-        if feature.grain in GRAINS:
+        if feature.grain in self._scope.grains.windows:
             self._windows.closings.note(feature.end_ms, feature.made_ms, record.partition)
         if record.settled and not self._is_refused("inference", Feature, feature.feature_id):
             self._predictions.row(feature)
@@ -238,7 +239,8 @@ class Audit:
     def _features(self) -> Finding:
         """A row for every frame and every window, and none besides."""
         features, frames, windows = self._ledgers[Feature], self._ledgers[Frame], self._ledgers[Window]
-        owed = [frame_feature_id(id) for id in frames.where(all_of=LOGGED | OWED) if id not in self._late_frames]
+        of_frame = self._scope.grains.rows_of_frame
+        owed = [row for id in frames.where(all_of=LOGGED | OWED) if id not in self._late_frames for row in of_frame(id)]
         owed += windows.where(all_of=LOGGED | OWED)
         missing = [id for id in owed if not features.has(id, LOGGED)]
         foreign = [id for id in features.where(all_of=LOGGED) if not self._has_cause(id)]
@@ -246,8 +248,8 @@ class Audit:
 
     def _has_cause(self, feature_id: str) -> bool:
         """True where the frame or window that a row describes is in Kafka, or can no longer be there."""
-        grain, _, frame_id = feature_id.partition(":")
-        kind, cause = (Frame, frame_id) if grain == FRAME_GRAIN else (Window, feature_id)
+        frame_id = self._scope.grains.frame_of(feature_id)
+        kind, cause = (Window, feature_id) if frame_id is None else (Frame, frame_id)
         return self._ledgers[kind].has(cause, LOGGED) or not self._is_whole(kind)
 
     def _all_predictions(self) -> Finding:

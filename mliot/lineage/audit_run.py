@@ -7,15 +7,18 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from mliot.clock import Clock, Deadline
+from mliot.errors import Transient
+from mliot.grains import Grains
 from mliot.journal import Acknowledged, read_journals
 from mliot.lineage.audit import READ_ORDER, Audit, Place, Scope
 from mliot.lineage.ledger import Report
 from mliot.lineage.log_reader import LogReader
 from mliot.lineage.store import Store, connected
-from mliot.lineage.warehouse_reader import NotReadable, raw_records
+from mliot.lineage.warehouse_reader import raw_records
 from mliot.messages import MESSAGES, Message
 from mliot.settings import Settings
 from mliot.usecase import UseCase
+from mliot.warehouse.dbt import feature_models
 
 _BATCH = 20_000
 
@@ -36,6 +39,7 @@ def audit_until(
 
 def audit_once(settings: Settings, use_cases: Mapping[str, UseCase], clock: Clock, *, settle_s: float, strict: bool) -> Report:
     """One pass. A record owes what follows from it once it has been in Kafka for ``settle_s``; data may flow meanwhile."""
+    grains = Grains.of(feature_models(settings))
     log = LogReader(settings.kafka_address, clock)
     kinds: dict[str, tuple[int, ...]] = dict(log.partitions(tuple(kind.topic_name for kind in READ_ORDER)))
     began_ms = clock.now_ms()
@@ -48,15 +52,15 @@ def audit_once(settings: Settings, use_cases: Mapping[str, UseCase], clock: Cloc
         notes.append(f"no journals of publishers at {settings.journal_path}: what brokers acknowledged is not compared")
 
     def scope(loaded_to: Mapping[Place, int] | None) -> Scope:
-        return Scope(use_cases, began_ms, int(settings.grace_s * 1000), int(settings.idle_s * 1000), begins, ends, loaded_to)
+        return Scope(use_cases, grains, began_ms, int(settings.grace_s * 1000), int(settings.idle_s * 1000), begins, ends, loaded_to)
 
     doubts: list[str] = []
     try:
-        with raw_records(settings.warehouse_path) as raw:
+        with raw_records(settings) as raw:
             audit = Audit(scope(raw.loaded_to()))
             for kind in MESSAGES:
                 audit.loaded(kind, raw.rows(kind), raw.twice(kind))
-    except NotReadable as reason:
+    except Transient as reason:
         doubts.append(f"{reason}: it is not compared")
         audit = Audit(scope(None))
     audit.published(_acknowledged(settings, began_ms))

@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from mliot.lineage.grains import Span
+from mliot.grains import Span
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window
 
 Kind = Literal["frame", "feature", "prediction", "command", "deadletter"]

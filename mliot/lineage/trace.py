@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from mliot.grains import Grains, Span
 from mliot.lineage.chain import Chain, Stored, WindowFrames
-from mliot.lineage.grains import FRAME_GRAIN, GRAINS, Span, frame_feature_id, windows_of
 from mliot.messages import Command, Feature, Frame, Prediction
 from mliot.usecase import UseCase
 
@@ -44,6 +44,7 @@ class Trace:
 
     chain: Chain
     use_cases: Mapping[str, UseCase]
+    grains: Grains
     now_ms: int
     grace_ms: int
 
@@ -88,29 +89,29 @@ class Trace:
     def _rows_of(self, frame: Frame) -> list[Node]:
         """The feature row of every grain that the frame belongs to; where there is none yet, why."""
         rows = {row.message.feature_id: row for row in self.chain.features}
-        own = frame_feature_id(frame.frame_id)
         nodes = [
             self._feature(rows[own], frame.arrived_ms)
             if own in rows
             else Node("awaited", own, "no feature row of this frame yet; see the features service in `mliot status`")
+            for own in self.grains.rows_of_frame(frame.frame_id)
         ]
-        for span in windows_of(frame.device, frame.place_id, frame.event_ms):
+        for span in self.grains.windows_of(frame.device, frame.place_id, frame.event_ms):
             row = rows.get(span.id)
             nodes.append(self._feature(row, frame.arrived_ms) if row else Node("awaited", span.id, self._why_open(span)))
         return nodes
 
     def _why_open(self, span: Span) -> str:
-        name = GRAINS[span.grain].span
         left_ms = span.end_ms + self.grace_ms - self.now_ms
         if left_ms > 0:
-            return f"its {name} closes in {span_text(left_ms)}"
-        return f"its {name} should have closed {span_text(-left_ms)} ago; see the features service in `mliot status`"
+            return f"its {span.grain.span} closes in {span_text(left_ms)}"
+        return f"its {span.grain.span} should have closed {span_text(-left_ms)} ago; see the features service in `mliot status`"
 
     def _frames(self, window: WindowFrames) -> Node:
         span = window.span
         row = next((row for row in self.chain.features if row.message.feature_id == span.id), None)
-        by = "device" if GRAINS[span.grain].by_device else "place"
-        text = f"{window.count} {'frame' if window.count == 1 else 'frames'} of {by} {span.key} from {clock_time(span.start_ms)}"
+        at = span.grain.values(span.key)
+        whose = " at ".join(f"{column.removesuffix('_id')} {at[column]}" for column in reversed(span.grain.columns))
+        text = f"{window.count} {'frame' if window.count == 1 else 'frames'} of {whose} from {clock_time(span.start_ms)}"
         text += f" to {clock_time(span.end_ms)}"
         fields: dict[str, object] = {
             "count": window.count, "key": span.key, "start_ms": span.start_ms, "end_ms": span.end_ms,
@@ -141,7 +142,7 @@ class Trace:
         feature = row.message
         how = self.chain.closed_by.get(feature.feature_id, "")
         text = f"{feature.model}: {len(feature.values)} values of {feature.frames} {'frame' if feature.frames == 1 else 'frames'}"
-        if feature.grain != FRAME_GRAIN:
+        if self.grains.frame_of(feature.feature_id) is None:
             text += f", made {span_text(feature.made_ms - feature.end_ms)} after its end"
         text += f" (closed by the {how})" if how else ""
         fields = {"model": feature.model, "version": feature.version, "grain": feature.grain, "key": feature.key,

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from psycopg import sql
 
+from mliot.grains import Grains, Span
 from mliot.lineage.chain import Chain, Kind, M, Stored, Subject, WindowFrames
-from mliot.lineage.grains import FRAME_GRAIN, GRAINS, Span, frame_feature_id, parse_window_id, windows_of
 from mliot.lineage.letters import find_letters, unique
 from mliot.lineage.store import Store
 from mliot.messages import Ack, Command, Feature, Frame, Label, Prediction
@@ -23,7 +23,7 @@ _SHORTEST_LETTER = 6
 """Fewer digits of a dead letter's id than this could be anything."""
 
 
-def find(store: Store, id: str) -> Subject | None:
+def find(store: Store, grains: Grains, id: str) -> Subject | None:
     """What ``id`` is the id of; a window that is still open counts where a frame of it is stored; else None.
 
     A command's state leads to its command, a label to its feature row, the first digits of a dead letter's id to that letter.
@@ -32,7 +32,7 @@ def find(store: Store, id: str) -> Subject | None:
     if row is not None:
         assert row["kind"] in get_args(Kind)
         return Subject(row["kind"], row["id"])
-    span = parse_window_id(id)
+    span = grains.window(id)
     if span is not None and _count(store, span):
         return Subject("feature", id)
     if len(id) >= _SHORTEST_LETTER:
@@ -50,7 +50,7 @@ def last_frame(store: Store, device: str) -> Subject | None:
     return None if row is None else Subject("frame", row["id"])
 
 
-def read_chain(store: Store, subject: Subject, *, listed: int) -> Chain:
+def read_chain(store: Store, grains: Grains, subject: Subject, *, listed: int) -> Chain:
     """Everything stored around ``subject``: up to its frames (the first ``listed`` of a window), down to the acks."""
     if subject.kind == "deadletter":
         return Chain(subject, letter=unique(find_letters(store, subject.id), subject.id))
@@ -69,11 +69,11 @@ def read_chain(store: Store, subject: Subject, *, listed: int) -> Chain:
         frame = _one(_rows(store, Frame, "id", [subject.id]))
         assert frame is not None, subject
         m = frame.message
-        feature_ids = [frame_feature_id(m.frame_id), *(span.id for span in windows_of(m.device, m.place_id, m.event_ms))]
+        feature_ids = [*grains.rows_of_frame(m.frame_id), *(span.id for span in grains.windows_of(m.device, m.place_id, m.event_ms))]
     features = _rows(store, Feature, "id", feature_ids)
     window: WindowFrames | None = None
     if subject.kind != "frame" and feature_ids:
-        frame, window = _above(store, feature_ids[0], listed)
+        frame, window = _above(store, grains, feature_ids[0], listed)
     if subject.kind in ("frame", "feature"):
         predictions = _rows(store, Prediction, "feature_id", feature_ids)
     if subject.kind != "command":
@@ -106,29 +106,32 @@ def _one(rows: list[Stored[M]]) -> Stored[M] | None:
     return rows[0] if rows else None
 
 
-def _above(store: Store, feature_id: str, listed: int) -> tuple[Stored[Frame] | None, WindowFrames | None]:
+def _above(store: Store, grains: Grains, feature_id: str, listed: int) -> tuple[Stored[Frame] | None, WindowFrames | None]:
     """What a feature row was made of: its one frame, or the frames of its window."""
-    if feature_id.startswith(f"{FRAME_GRAIN}:"):
-        return _one(_rows(store, Frame, "id", [feature_id.removeprefix(f"{FRAME_GRAIN}:")])), None
-    span = parse_window_id(feature_id)
+    frame_id = grains.frame_of(feature_id)
+    if frame_id is not None:
+        return _one(_rows(store, Frame, "id", [frame_id])), None
+    span = grains.window(feature_id)
     if span is None:
         return None, None
-    where, values = _within(span)
+    where, values = frames_within(span)
     query = sql.SQL("select * from mliot.frame where {} order by event_ms, id limit %s").format(where)
     frames = tuple(Stored.of(Frame, row) for row in store.execute(query, [*values, listed]))
     return None, WindowFrames(span, _count(store, span), frames)
 
 
 def _count(store: Store, span: Span) -> int:
-    where, values = _within(span)
+    where, values = frames_within(span)
     row = store.execute(sql.SQL("select count(*) as frames from mliot.frame where {}").format(where), values).fetchone()
     assert row is not None
     return int(row["frames"])
 
 
-def _within(span: Span) -> tuple[sql.Composed, list[Any]]:
-    column = sql.Identifier("device" if GRAINS[span.grain].by_device else "place_id")
-    return sql.SQL("{} = %s and event_ms >= %s and event_ms < %s").format(column), [span.key, span.start_ms, span.end_ms]
+def frames_within(span: Span) -> tuple[sql.Composed, list[Any]]:
+    """What tells the frames of a window, by event time: a condition on the table of frames, and its values."""
+    key = span.grain.values(span.key)
+    where = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in key)
+    return sql.SQL("{} and event_ms >= %s and event_ms < %s").format(where), [*key.values(), span.start_ms, span.end_ms]
 
 
 def _closed_by(store: Store, ids: Sequence[str]) -> dict[str, str]:

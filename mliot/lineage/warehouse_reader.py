@@ -1,21 +1,18 @@
-"""Reads the raw records that the warehouse has loaded; another process may be writing it, then there is nothing to compare with."""
+"""Reads the raw records that the warehouse had loaded when its readers' copy was made."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import duckdb
 
 from mliot.lineage.audit import Place
 from mliot.messages import MESSAGES, Command, Label, Message
+from mliot.settings import Settings
+from mliot.warehouse.access import open_warehouse
 
 _BATCH = 10_000
 _ADDRESS = "kafka_topic || '-' || kafka_partition || '-' || kafka_offset"
 _JOINED_ID: Mapping[type[Message], tuple[str, ...]] = {Label: ("use_case", "feature_id"), Command: ("command_id", "state")}
-
-
-class NotReadable(Exception):
-    """The warehouse cannot be read now; the text says why."""
 
 
 class RawRecords:
@@ -63,15 +60,9 @@ class RawRecords:
 
 
 @contextmanager
-def raw_records(path: Path) -> Iterator[RawRecords]:
-    """The warehouse's raw records, read-only. Raises :class:`NotReadable` where there is no file yet or a writer holds it."""
-    if not path.exists():
-        raise NotReadable("there is no warehouse yet")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.IOException as error:
-        raise NotReadable("the warehouse is locked by its writer") from error
-    with connection:
+def raw_records(settings: Settings) -> Iterator[RawRecords]:
+    """The raw records of the readers' copy. Raises :class:`mliot.errors.Transient` where there is none yet."""
+    with open_warehouse(settings) as connection:
         yield RawRecords(connection)
 
 

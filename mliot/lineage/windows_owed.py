@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mliot.lineage.grains import GRAINS, parse_window_id, windows_of
+from mliot.grains import Grains, Span
 from mliot.lineage.lateness import Closings, PartitionTime, may_be_late, watermark_ms
 from mliot.lineage.ledger import Finding
 from mliot.messages import Frame, Window
@@ -12,6 +12,7 @@ from mliot.messages import Frame, Window
 class Owed:
     """What one window owes: its different frames, those of them that may have come late, those that are no longer under way."""
 
+    span: Span
     frames: int = 0
     late: int = 0
     settled: int = 0
@@ -21,6 +22,7 @@ class Owed:
 class WindowsOwed:
     """Fed with all windows and closings first, then with the frames in the order of their offsets in each partition."""
 
+    grains: Grains
     grace_ms: int
     idle_ms: int
     now_ms: int
@@ -45,7 +47,7 @@ class WindowsOwed:
         """
         before = self._times.setdefault(partition, PartitionTime())
         all_late = counts
-        for span in windows_of(frame.device, frame.place_id, frame.event_ms) if first and counts else ():
+        for span in self.grains.windows_of(frame.device, frame.place_id, frame.event_ms) if first and counts else ():
             late = may_be_late(
                 frame.arrived_ms,
                 span.end_ms,
@@ -55,7 +57,7 @@ class WindowsOwed:
                 grace_ms=self.grace_ms,
             )
             all_late = all_late and late
-            owed = self._owed.setdefault(span.id, Owed())
+            owed = self._owed.setdefault(span.id, Owed(span))
             owed.frames += 1
             owed.late += late
             owed.settled += settled
@@ -66,16 +68,16 @@ class WindowsOwed:
 
     def findings(self, repeated: list[str]) -> tuple[list[Finding], list[str]]:
         """One finding a grain, and the doubts: windows that lack frames which cannot have come late."""
-        found = {name: Finding(f"windows {name}", 0, 0) for name in GRAINS}
-        late = dict.fromkeys(GRAINS, 0)
+        found = {name: Finding(f"windows {name}", 0, 0) for name in self.grains.windows}
+        late = dict.fromkeys(self.grains.windows, 0)
         doubts: list[str] = []
         due_ms = watermark_ms(list(self._times.values()), now_ms=self.now_ms, grace_ms=self.grace_ms, idle_ms=self.idle_ms)
         for id, owed in self._owed.items():
-            grain = id.partition(":")[0]
+            grain = owed.span.grain.name
             if id in self._emitted:
                 found[grain].owed += 1
                 late[grain] += self._compare(id, owed, found[grain], doubts)
-            elif owed.settled and self._is_closed(id, due_ms):
+            elif owed.settled and self._is_closed(owed.span, due_ms):
                 if owed.late == owed.frames:
                     late[grain] += owed.frames
                 else:
@@ -101,7 +103,5 @@ class WindowsOwed:
             doubts.append(f"{id} lacks {short} of its {owed.frames} frames, and only {owed.late} can have come late")
         return max(short, 0)
 
-    def _is_closed(self, id: str, due_ms: int) -> bool:
-        span = parse_window_id(id)
-        assert span is not None, id
+    def _is_closed(self, span: Span, due_ms: int) -> bool:
         return span.end_ms <= max(due_ms, self._emitted_to.get(self._partition_of[span.key], 0))

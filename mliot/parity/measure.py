@@ -9,13 +9,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from mliot.errors import Transient
 from mliot.featuremodels import FeatureModel, FeatureModels, create_stream_schema
 from mliot.lineage.lateness import Closings, PartitionTime, may_be_late
 from mliot.parity import statements
 from mliot.parity.result import Parity
 from mliot.settings import Settings
-from mliot.warehouse.access import locked, warehouse_lock
+from mliot.warehouse.access import attach_copy
 
 OVER_MS = 7 * 86_400_000
 """How far back rows are compared from the newest one built: what is older was compared on the days before."""
@@ -32,7 +31,7 @@ class Span:
 def measure_parity(settings: Settings, models: FeatureModels, now_ms: int, over_ms: int = OVER_MS) -> list[Parity]:
     """The comparison of each feature model that dbt has built, by name. ``models`` are those that the stream runs now.
 
-    Raises :class:`Transient` where there is no warehouse yet, or a writer keeps it for long.
+    Raises :class:`mliot.errors.Transient` where there is no warehouse yet.
     """
     with _history(settings) as con:
         create_stream_schema(con, models)
@@ -42,13 +41,10 @@ def measure_parity(settings: Settings, models: FeatureModels, now_ms: int, over_
 
 @contextmanager
 def _history(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory with the warehouse's file attached as ``history``, read-only, under the warehouse's lock."""
-    with locked(warehouse_lock(settings), "read"):
-        if not settings.warehouse_path.exists():
-            raise Transient(f"{settings.warehouse_path}: there is no warehouse yet; the first ingest makes it")
-        with duckdb.connect() as con:
-            con.execute(f"attach '{str(settings.warehouse_path).replace(chr(39), chr(39) * 2)}' as history (read_only)")
-            yield con
+    """A database in memory with the warehouse's readers' copy attached as ``history``."""
+    with duckdb.connect() as con:
+        attach_copy(con, settings, "history")
+        yield con
 
 
 def _is_built(con: duckdb.DuckDBPyConnection, model: FeatureModel) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mliot.featuremodels import STG_FRAMES, FeatureModel, WindowModel
-from mliot.lineage.grains import FRAME_GRAIN, GRAINS
+from mliot.grains import Grain
 from mliot.messages import Feature, Frame
 
 RELATIVE = 1e-9
@@ -155,10 +155,9 @@ def unserved_frames(model: FeatureModel, longest_ms: int, from_ms: int) -> str:
 
     ``end_ms`` is when it would have been too late: its window's end, for a frame's own row that of the longest window.
     """
-    grain = GRAINS.get(model.grain)
-    length = grain.window_ms if grain else longest_ms
-    key = "device" if grain and grain.by_device else "place_id"
-    row = f"'{model.grain}:' || {key} || '@' || (event_ms - event_ms % {length})" if grain else f"'{FRAME_GRAIN}:' || frame_id"
+    length = model.window_ms or longest_ms
+    of_window = f"{Grain.of(model).key_sql()} || '@' || (event_ms - event_ms % {length})"
+    row = f"'{model.grain}:' || {of_window if model.window_ms else 'frame_id'}"
     return f"""
         with frames as (
             select frame_id, {row} as feature_id, kafka_partition, kafka_offset, arrived_ms,

@@ -40,7 +40,7 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
     Raises :class:`UserError`: a measurement or use case cannot be used, a port is given twice or taken, the running stack has other
     settings, an archive cannot be fetched, a part does not become well.
     """
-    from mliot.warehouse.prepare import check_declarations  # 90 ms of DuckDB that no other command needs
+    from mliot.warehouse.dbt import check_declarations  # 90 ms of DuckDB that no other command needs
 
     check_declarations(settings)
     parts = plan(settings)

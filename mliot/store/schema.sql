@@ -22,6 +22,13 @@ create table if not exists frame_latest (
     device text primary key, place_id text not null, event_ms bigint not null, arrived_ms bigint not null, frame_id text not null, payload jsonb not null
 );
 
+-- Frames that carried a measurement of an unknown name, by device; mliot/unknown.py says how their number is bounded.
+create table if not exists unknown_measurement (
+    device text not null, name text not null, frames bigint not null, first_ms bigint not null, last_ms bigint not null,
+    primary key (device, name)
+);
+create index if not exists unknown_measurement_newest on unknown_measurement (last_ms desc);
+
 create table if not exists "window" (
     id text primary key, grain text not null, key text not null, place_id text not null, start_ms bigint not null, end_ms bigint not null,
     frames int not null, first text not null, last text not null, closed_by text not null, "values" jsonb not null,

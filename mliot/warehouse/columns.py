@@ -1,6 +1,6 @@
 """What every column of the staging and feature models is, read from ``dbt/columns.yaml`` and filled in for every known measurement."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mliot.declarations import read_yaml
 from mliot.errors import DeclarationError
+from mliot.featuremodels import CompiledModel, FeatureModels
+from mliot.grains import Grain
 from mliot.measurements import Measurement
 
 
@@ -34,7 +36,7 @@ class ModelColumns(BaseModel):
 
     about: str
     fixed: tuple[dict[str, Entry], ...]
-    each_measurement: Literal["reading", "statistics"]
+    each_measurement: Literal["reading", "statistics"] | None = None
     derived: dict[str, Entry] = {}
     tested: bool = True
 
@@ -44,20 +46,47 @@ class ModelColumns(BaseModel):
         return {name: entry for part in self.fixed for name, entry in part.items()}
 
 
+UNDESCRIBED = Entry(about="not described", unit="1")
+"""A column of a feature model that neither ``columns.yaml`` nor a measurement describes."""
+
+
 class ColumnFile(BaseModel):
     """``dbt/columns.yaml``; further top-level keys only hold what is used by YAML anchors."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     groups: dict[Literal["reading", "statistics"], dict[str, Entry]]
+    kinds: dict[Literal["window", "feature"], ModelColumns]
     models: dict[str, ModelColumns]
+
+    def with_models(self, models: FeatureModels, measurements: Mapping[str, Measurement]) -> "ColumnFile":
+        """With an entry for every one of ``models``: what the file does not name follows from its kind, grain and compiled columns."""
+        found = dict(self.models)
+        for window in models.windows:
+            found.setdefault(window.name, self._of_kind("window", window, {}))
+        for feature in models.features:
+            if feature.name not in found:
+                known = {pattern.format(name=n): e.of(n, m) for n, m in measurements.items() for pattern, e in self._patterns(feature)}
+                derived = {column: known.get(column, UNDESCRIBED) for column in feature.columns}
+                found[feature.name] = self._of_kind("feature", feature, derived)
+        return self.model_copy(update={"models": found})
+
+    def _patterns(self, model: CompiledModel) -> Iterable[tuple[str, Entry]]:
+        return self.groups["statistics" if model.window_ms else "reading"].items()
+
+    def _of_kind(self, kind: Literal["window", "feature"], model: CompiledModel, derived: dict[str, Entry]) -> ModelColumns:
+        kept = self.kinds[kind]
+        grain = Grain.of(model)
+        whose = "device" if grain.by_device else "place"
+        about = kept.about.format(whose=whose, span=grain.span if model.window_ms else "frame")
+        return kept.model_copy(update={"about": about, "derived": derived})
 
     def columns(self, model: str, measurements: Mapping[str, Measurement]) -> dict[str, Entry]:
         """Every column of ``model`` in order. Raises :class:`DeclarationError` where a measurement's name makes a column twice."""
         declared = self.models[model]
         found = declared.names
         for name, measurement in measurements.items():
-            for pattern, entry in self.groups[declared.each_measurement].items():
+            for pattern, entry in self.groups[declared.each_measurement].items() if declared.each_measurement else ():
                 _add(found, pattern.format(name=name), entry.of(name, measurement), model)
         for column, entry in declared.derived.items():
             _add(found, column, entry, model)

@@ -16,12 +16,14 @@ from typing import Any
 
 import msgspec
 
+from mliot.clock import Deadline
 from mliot.errors import UserError
-from mliot.featuremodels import load_feature_models
+from mliot.featuremodels import FeatureModels, load_feature_models
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.warehouse.access import locked, open_warehouse, warehouse_lock
-from mliot.warehouse.prepare import PROJECT, prepare, project_files, working_project
+from mliot.warehouse.access import Say, held_by, locked, opened, writing
+from mliot.warehouse.columns import Entry, load_columns
+from mliot.warehouse.prepare import PROJECT, declared_files, plain_features, prepare, working_project, write_project
 from mliot.warehouse.raw import create_raw_tables
 
 LONGEST_S = 900.0
@@ -71,9 +73,23 @@ def environment(settings: Settings) -> Mapping[str, str]:
     }
 
 
-def variables(settings: Settings) -> dict[str, Any]:
-    """dbt's ``--vars``. Compiles for the stream first where that is out of date, for the versions of the feature models."""
-    models = load_feature_models(compile_for_stream(settings))
+def feature_models(settings: Settings) -> FeatureModels:
+    """The feature models as declared now. Raises :class:`DbtFailed` or :class:`mliot.errors.DeclarationError`: what is wrong, and where."""
+    return load_feature_models(compile_for_stream(settings))
+
+
+def check_declarations(settings: Settings) -> None:
+    """Reads every declaration as the parts of the stack will. Raises :class:`UserError` where one cannot be used."""
+    ready(settings)
+
+
+def ready(settings: Settings) -> dict[str, Any]:
+    """Brings the working project up to date, and returns dbt's ``--vars`` for it.
+
+    Compiles for the stream first where that is out of date, for the versions of the feature models.
+    """
+    models = feature_models(settings)
+    prepare(settings, models, stream_project(settings))
     return {"measurements": ranges(settings), "feature_versions": dict(models.versions)}
 
 
@@ -82,42 +98,62 @@ def ranges(settings: Settings) -> dict[str, tuple[float, float]]:
     return {name: measurement.range for name, measurement in load_measurements(settings.measurements).items()}
 
 
+def known_columns(settings: Settings) -> dict[str, dict[str, Entry]]:
+    """What each feature model's columns are, units included."""
+    models, measurements = feature_models(settings), load_measurements(settings.measurements)
+    columns = load_columns(PROJECT / "columns.yaml").with_models(models, measurements)
+    return {model.name: columns.columns(model.name, measurements) for model in models.features}
+
+
+def stream_project(settings: Settings) -> Path:
+    """The folder in which the stream's models are compiled: the project as written, models of the user's own, and what these leave out."""
+    return stream_manifest(settings).parent / "project"
+
+
 def compile_for_stream(settings: Settings) -> Path:
     """The manifest with the SQL that the stream runs, compiled anew only where the project, the measurements or dbt changed.
 
-    Needs no warehouse file, and works while one is locked. Raises :class:`DbtFailed`.
+    Needs no warehouse file, and works while one is locked. Raises :class:`DbtFailed`, or :class:`mliot.errors.DeclarationError`.
     """
     manifest = stream_manifest(settings)
-    folder = manifest.parent
-    stamp = folder / "compiled-from"
-    measurements = ranges(settings)
+    stamp = manifest.parent / "compiled-from"
+    files, measurements = declared_files(settings.features), ranges(settings)
     with locked(settings.dbt_path / "stream.lock"):
-        digest = _digest(measurements)
+        digest = _digest(files, measurements)
         if manifest.exists() and stamp.exists() and stamp.read_text() == digest:
             return manifest
-        target = folder / "target"
-        places = {  # the project as written: what use cases add to it cannot stop the stream
-            "DBT_PROJECT_DIR": str(PROJECT),
-            "DBT_PROFILES_DIR": str(PROJECT),
-            "DBT_TARGET_PATH": str(target),
-            "DBT_LOG_PATH": str(folder / "logs"),
-        }
-        given = {"measurements": measurements}
-        _dbt(settings, "compile", "--target", "stream", "--full-refresh", "--no-partial-parse", places=places, given=given)
-        (target / "manifest.json").replace(manifest)
-        load_feature_models(manifest)
+        compiled = _compile(settings, files, measurements)
+        if plain := plain_features(load_feature_models(compiled)):
+            compiled = _compile(settings, {**files, **plain}, measurements)
+        load_feature_models(compiled)
+        compiled.replace(manifest)
         stamp.write_text(digest)
     return manifest
 
 
-def build(settings: Settings, select: str | None = None) -> BuildReport:
-    """Builds and tests the models, or those that dbt's ``select`` names, in the warehouse. Raises :class:`DbtFailed` where any failed."""
-    given = variables(settings)
-    prepare(settings)
-    with open_warehouse(settings, "write") as con:
-        create_raw_tables(con)
-    with locked(warehouse_lock(settings)):
-        _dbt(settings, "build", *(["--select", select] if select else []), given=given)
+def _compile(settings: Settings, files: Mapping[str, str], measurements: Mapping[str, tuple[float, float]]) -> Path:
+    """dbt's manifest of the project ``files``, without what use cases add to it: that cannot stop the stream."""
+    folder, project = stream_manifest(settings).parent, stream_project(settings)
+    write_project(project, files)
+    places = {
+        "DBT_PROJECT_DIR": str(project),
+        "DBT_PROFILES_DIR": str(project),
+        "DBT_TARGET_PATH": str(folder / "target"),
+        "DBT_LOG_PATH": str(folder / "logs"),
+    }
+    given = {"measurements": measurements}
+    _dbt(settings, "compile", "--target", "stream", "--full-refresh", "--no-partial-parse", places=places, given=given)
+    return folder / "target" / "manifest.json"
+
+
+def build(settings: Settings, select: str | None = None, *, say: Say | None = None) -> BuildReport:
+    """Builds and tests the models, or those that dbt's ``select`` names, in the warehouse. Raises :class:`DbtFailed` where any failed.
+
+    While somebody else has the warehouse file open it waits, and says so to ``say``.
+    """
+    given = ready(settings)
+    with writing(settings, say=say) as deadline:
+        _in_turn(settings, deadline, say, "build", *(["--select", select] if select else []), given=given)
     report = _report(Path(environment(settings)["DBT_TARGET_PATH"]))
     if not report.nodes:  # dbt itself only warns
         raise DbtFailed(f"dbt build: nothing is called {select!r}")
@@ -126,13 +162,24 @@ def build(settings: Settings, select: str | None = None) -> BuildReport:
 
 def docs(settings: Settings) -> Path:
     """Writes dbt's documentation site into one folder and returns its page."""
-    given = variables(settings)
-    prepare(settings)
-    with open_warehouse(settings, "write") as con:
-        create_raw_tables(con)
-    with locked(warehouse_lock(settings)):
-        _dbt(settings, "docs", "generate", "--static", given=given)
+    given = ready(settings)
+    with writing(settings) as deadline:
+        _in_turn(settings, deadline, None, "docs", "generate", "--static", given=given)
     return Path(environment(settings)["DBT_TARGET_PATH"]) / "static_index.html"
+
+
+def _in_turn(settings: Settings, deadline: Deadline, say: Say | None, *command: str, given: Mapping[str, Any]) -> None:
+    """One run of dbt over the warehouse file; again where somebody opened that before dbt did. Raises :class:`DbtFailed`."""
+    while True:
+        with opened(settings, deadline, say) as con:
+            create_raw_tables(con)
+        try:
+            _dbt(settings, *command, given=given)
+        except DbtFailed as error:
+            if held_by(str(error)) is None or deadline.passed():
+                raise
+        else:
+            return
 
 
 def _dbt(settings: Settings, *command: str, given: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
@@ -173,12 +220,12 @@ def _report(target: Path) -> BuildReport:
     return BuildReport(tuple(nodes))
 
 
-def _digest(measurements: Mapping[str, tuple[float, float]]) -> str:
+def _digest(files: Mapping[str, str], measurements: Mapping[str, tuple[float, float]]) -> str:
     """Changes with whatever the compiled SQL depends on."""
     digest = blake2b(digest_size=16)
     for package in ("dbt-core", "dbt-duckdb", "duckdb"):
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(msgspec.json.encode(measurements))
-    for path in project_files():
-        digest.update(f"\n{path.relative_to(PROJECT)}\n".encode() + path.read_bytes())
+    for name, text in files.items():
+        digest.update(f"\n{name}\n{text}".encode())
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from mliot.clock import Clock, SystemClock
 from mliot.errors import Fatal, Transient
 from mliot.settings import Settings
-from mliot.warehouse.access import WAIT_S, locked, warehouse_lock
+from mliot.warehouse.access import WRITER_WAIT_S, Say, opened, writing
 from mliot.warehouse.generations import forget_generation, settle_generation
 from mliot.warehouse.raw import RAW, TABLES, create_raw_tables, create_staging_tables
 from mliot.warehouse.records import Batch, KafkaRecords, Records, Span
@@ -97,14 +97,16 @@ def ingest(
     *,
     records: Records | None = None,
     clock: Clock | None = None,
-    wait_s: float = WAIT_S,
+    wait_s: float = WRITER_WAIT_S,
+    say: Say | None = None,
 ) -> IngestReport:
     """Loads what Kafka holds and the warehouse does not, of ``topics`` (topic to table), and checks that every record read is there once.
 
-    Raises :class:`Transient` where Kafka is away, or the warehouse locked for longer than ``wait_s``; :class:`Fatal` where the check fails.
+    While somebody else has the warehouse file open it waits, and says so to ``say``. Raises :class:`Transient` where Kafka is away, or
+    that took longer than ``wait_s``; :class:`Fatal` where the check fails.
     """
     source = records or KafkaRecords(settings.kafka_address)
-    with locked(warehouse_lock(settings), wait_s=wait_s):
+    with writing(settings, wait_s=wait_s, say=say) as deadline, opened(settings, deadline, say):  # stays open: nobody comes between
         pipeline = make_pipeline(settings)
         _finish(pipeline)
         readings = _plan(settings, pipeline, source, topics, (clock or SystemClock()).now_ms())

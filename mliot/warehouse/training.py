@@ -8,12 +8,11 @@ import duckdb
 from pydantic import BaseModel, ConfigDict
 
 from mliot.errors import DeclarationError
+from mliot.featuremodels import FeatureModels
+from mliot.grains import Grain
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 from mliot.warehouse.columns import ColumnFile, Entry
-
-LENGTHS_MS = {"1m": 60_000, "1h": 3_600_000}
-"""Window lengths by the suffix of a model's name."""
 
 
 class TrainingSet(BaseModel):
@@ -32,16 +31,16 @@ class TrainingSet(BaseModel):
     places: str
 
 
-def training_set(use_case: UseCase, columns: ColumnFile, measurements: Mapping[str, Measurement]) -> TrainingSet:
+def training_set(use_case: UseCase, columns: ColumnFile, models: FeatureModels, measurements: Mapping[str, Measurement]) -> TrainingSet:
     """How ``use_case``'s training set is built. Raises :class:`DeclarationError`: the use case, the field, what is allowed there."""
-    features = [name for name in columns.models if name.startswith("features_")]
+    features = [model.name for model in models.features]
     if use_case.features not in features:
         raise _wrong(use_case, "features", f"no model {use_case.features!r}; there are {', '.join(features)}")
     known = columns.value_columns(use_case.features, measurements)
     for column in use_case.columns:
         if column not in known:
             raise _wrong(use_case, "columns", f"{use_case.features} has no column {column!r}{_nearest(column, known)}")
-    labels = _label_model(use_case, columns)
+    labels = _label_model(use_case, models)
     if labels is not None and use_case.label.column not in columns.value_columns(labels, measurements):
         raise _wrong(use_case, "label.measurement", f"{use_case.label.measurement!r} is not known; known are {', '.join(measurements)}")
     _check_pattern(use_case)
@@ -76,21 +75,25 @@ def training_columns(use_case: UseCase, columns: ColumnFile, measurements: Mappi
     }
 
 
-def _label_model(use_case: UseCase, columns: ColumnFile) -> str | None:
+def _label_model(use_case: UseCase, models: FeatureModels) -> str | None:
     """The windows that hold the label, or None where it only arrives."""
     if use_case.label.measurement is None:
         return None
-    suffix = use_case.features.rsplit("_", 1)[-1]
-    if suffix not in LENGTHS_MS:
-        others = f"a model of {' or '.join(LENGTHS_MS)} has, and without a measurement the label is the one that arrives on stream-label"
-        raise _wrong(use_case, "label.measurement", f"{use_case.features} has no windows to take a label from; {others}")
-    model = f"windows_{'sensor' if use_case.label.sensor else 'place'}_{suffix}"
-    if model not in columns.models:
-        windows = ", ".join(name for name in columns.models if name.startswith("windows_"))
-        raise _wrong(use_case, "label.sensor", f"would need {model}; there are {windows}")
-    if use_case.label.horizon_ms % LENGTHS_MS[suffix]:
-        raise _wrong(use_case, "label.horizon", f"{use_case.label.horizon} is not a whole number of windows of {suffix}")
-    return model
+    features = models.feature(use_case.features)
+    if not features.window_ms:
+        others = ", ".join(model.name for model in models.features if model.window_ms)
+        without = "without a measurement the label is the one that arrives on stream-label"
+        raise _wrong(use_case, "label.measurement", f"{features.name} has no windows to take a label from; {others} have, and {without}")
+    of_devices = use_case.label.sensor is not None
+    windows = models.windows_like(features, of_devices=of_devices)
+    span = Grain.of(features).span
+    if windows is None:
+        whose = "devices" if of_devices else "places"
+        all_there_are = ", ".join(f"{model.name} ({Grain.of(model).span})" for model in models.windows)
+        raise _wrong(use_case, "label.sensor", f"there are no windows of {whose} of one {span}; there are {all_there_are}")
+    if use_case.label.horizon_ms % windows.window_ms:
+        raise _wrong(use_case, "label.horizon", f"{use_case.label.horizon} is not a whole number of windows of one {span}")
+    return windows.name
 
 
 def _check_pattern(use_case: UseCase) -> None:

@@ -7,9 +7,9 @@ from psycopg import sql
 
 from mliot.errors import UserError
 from mliot.featuremodels import FeatureModels
-from mliot.lineage.grains import frame_feature_id, windows_of
+from mliot.grains import Grains
 from mliot.lineage.store import Store
-from mliot.lineage.trace_rows import find
+from mliot.lineage.trace_rows import find, frames_within
 from mliot.messages import Command, Feature, Frame, Prediction, Window
 from mliot.usecase import UseCase
 from streaming.commands import looks_back_ms
@@ -19,7 +19,6 @@ from streaming.replay.past import Address, Asked, Extent
 _PREDICTIONS = "select id, feature_id, model_version, address from mliot.prediction where id = any(%s) or feature_id = any(%s)"
 _ROWS = "select id, model, grain, key, start_ms, end_ms, address from mliot.feature where id = any(%s)"
 _WINDOWS = 'select address from mliot."window" where grain = %s and key = %s and start_ms between %s and %s'
-_FRAMES = "select address from mliot.frame where {} = %s and event_ms >= %s and event_ms < %s"
 _ORDERED = """
 select device, use_case, min(decided_ms) as first_ms, max(decided_ms) as last_ms
 from mliot.command where prediction_id = any(%s) group by device, use_case
@@ -32,7 +31,8 @@ def ask(store: Store, id: str, models: FeatureModels, use_cases: Mapping[str, Us
 
     Raises :class:`UserError` where there is no such id, or nothing was decided with it yet.
     """
-    subject = find(store, id)
+    grains = Grains.of(models)
+    subject = find(store, grains, id)
     if subject is None:
         raise UserError(f"{id}: no such id in the store")
     if subject.kind == "deadletter":
@@ -45,8 +45,8 @@ def ask(store: Store, id: str, models: FeatureModels, use_cases: Mapping[str, Us
         ids = [row["prediction_id"] for row in _all(store, "select prediction_id from mliot.command where command_id = %s", subject.id)][:1]
     elif subject.kind == "frame":
         (frame,) = _all(store, "select device, place_id, event_ms from mliot.frame where id = %s", subject.id)
-        spans = windows_of(frame["device"], frame["place_id"], frame["event_ms"])
-        rows = [frame_feature_id(subject.id), *(span.id for span in spans)]
+        spans = grains.windows_of(frame["device"], frame["place_id"], frame["event_ms"])
+        rows = [*grains.rows_of_frame(subject.id), *(span.id for span in spans)]
     else:
         rows = [subject.id]
     predictions = _all(store, _PREDICTIONS, ids, rows)
@@ -55,7 +55,7 @@ def ask(store: Store, id: str, models: FeatureModels, use_cases: Mapping[str, Us
         raise UserError(f"{id}: nothing was decided with it yet; its windows are still open")
     extents = {
         Prediction.topic_name: _extent(row["address"] for row in predictions),
-        Frame.topic_name: _extent(_frame_addresses(store, found)),
+        Frame.topic_name: _extent(_frame_addresses(store, found, grains)),
         Window.topic_name: _extent(_window_addresses(store, found, models)),
         Command.topic_name: _extent(_command_addresses(store, [p["id"] for p in predictions], use_cases)),
     }
@@ -72,11 +72,11 @@ def _window_addresses(store: Store, rows: Sequence[Mapping[str, Any]], models: F
         yield from (each["address"] for each in _all(store, _WINDOWS, row["grain"], row["key"], begin, row["start_ms"]))
 
 
-def _frame_addresses(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _frame_addresses(store: Store, rows: Sequence[Mapping[str, Any]], grains: Grains) -> Iterable[str]:
     """Of the frames of the rows' windows by event time: among them those that came too late."""
-    for row in rows:
-        column = sql.Identifier("place_id" if row["grain"].startswith("place_") else "device")
-        yield from (each["address"] for each in _all(store, sql.SQL(_FRAMES).format(column), row["key"], row["start_ms"], row["end_ms"]))
+    for span in filter(None, (grains.window(row["id"]) for row in rows)):
+        where, values = frames_within(span)
+        yield from (each["address"] for each in _all(store, sql.SQL("select address from mliot.frame where {}").format(where), *values))
 
 
 def _command_addresses(store: Store, predictions: Sequence[str], use_cases: Mapping[str, UseCase]) -> Iterable[str]:

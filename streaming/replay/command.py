@@ -92,15 +92,14 @@ def _sample(settings: "Settings", size: int, seed: int, json: bool) -> "Report":
 @contextmanager
 def _parts(settings: "Settings", store: "Store") -> "Iterator[Parts]":
     from mliot.clock import SystemClock
-    from mliot.featuremodels import load_feature_models
     from mliot.modelstore import ModelStore
     from mliot.usecase import load_use_cases
-    from mliot.warehouse.dbt import compile_for_stream
+    from mliot.warehouse.dbt import feature_models
     from streaming.replay.edges import KafkaSource, Models, StoredMessages
     from streaming.replay.parts import Parts
     from streaming.replay.progress import showing
 
-    models = load_feature_models(compile_for_stream(settings))
+    models = feature_models(settings)
     with showing() as progress:
         yield Parts(
             KafkaSource(settings.kafka_address, SystemClock()),

@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from mliot.featuremodels import FEATURE_COLUMNS, RAW_FRAME, STG_FRAMES, WINDOW_COLUMNS, FeatureModel, FeatureModels, create_stream_schema
+from mliot.grains import Grain
 from mliot.lineage.audit import LogRecord
-from mliot.lineage.grains import FRAME_GRAIN
 from mliot.messages import Feature, Frame, Window
 from streaming.openwindows import values_of
 from streaming.replay.past import Address, Evidence, Extent
@@ -109,7 +109,7 @@ class Recomputation:
         names = ("kafka_topic", "kafka_partition", "kafka_offset", "value")
         self._insert(f"{RAW_FRAME} by name", dict(zip(names, (pa.string(), pa.int32(), pa.int64(), pa.string()), strict=True)), raw)
         within = [
-            f"(event_ms - event_ms % {window.window_ms}, {_key(window.grain)})"
+            f"(event_ms - event_ms % {window.window_ms}, {Grain.of(window).key_sql()})"
             f" in (select (start_ms, key) from needed where grain = '{window.grain}')"
             for window in self._models.windows
         ]
@@ -127,7 +127,7 @@ class Recomputation:
                 create or replace temp table staged as
                 select log.*, needed.window_id, needed.frames, needed.first_partition != needed.last_partition as spread,
                     (log.kafka_partition, log.kafka_offset) <= (needed.last_partition, needed.last_offset) as held
-                from log join needed on needed.grain = '{window.grain}' and needed.key = log.{_key(window.grain)}
+                from log join needed on needed.grain = '{window.grain}' and needed.key = {Grain.of(window).key_sql("log")}
                     and needed.start_ms = log.event_ms - log.event_ms % {window.window_ms}
                 """
             )
@@ -212,11 +212,6 @@ class Recomputation:
 _SQL = {"string": "varchar", "int32": "integer", "int64": "bigint"}
 
 
-def _key(grain: str) -> str:
-    """The frames' column that is a window's key."""
-    return "place_id" if grain.startswith("place_") else "device"
-
-
 def _frame_id(row: Feature) -> str:
     """The frame that a row of one frame describes, or '' where it describes a window."""
-    return row.feature_id.partition(":")[2] if row.grain == FRAME_GRAIN else ""
+    return row.feature_id.partition(":")[2] if row.start_ms == row.end_ms else ""

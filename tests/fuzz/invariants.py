@@ -8,7 +8,6 @@ import msgspec
 
 from mliot.fields import COMMAND_ID, LONGEST_REASON, NAME
 from mliot.frames import frame_id
-from mliot.lineage.grains import FRAME_GRAIN
 from mliot.messages import (
     CHECKPOINT_TOPIC,
     MESSAGES,
@@ -26,6 +25,7 @@ from mliot.messages import (
     prediction_id,
 )
 from streaming.ports import Emit, Outcome, Outgoing, Received, Record
+from tests.builtingrains import FRAME_GRAIN
 
 KINDS = {kind.topic_name: kind for kind in MESSAGES}
 FATES = ("used", "rejected", "duplicate", "late", "passed")

@@ -19,6 +19,7 @@ from mliot.usecase import load_use_cases
 from streaming.ports import Emit, Partition, Record, Save
 from streaming.postgres import PostgresStore
 from streaming.store import KINDS, decide
+from tests.builtingrains import GRAINS
 from tests.fuzz.corpus import Input, giants, load
 from tests.fuzz.services import bridged
 
@@ -147,11 +148,11 @@ def test_dead_letters_of_the_bridge_are_listed_shown_and_traced(settings: Settin
         for one in found:
             (again,) = find_letters(store, one.letter.dead_id)
             console.print(show.letter(again, width=100, whole=True))
-            subject = find(store, one.letter.dead_id)
+            subject = find(store, GRAINS, one.letter.dead_id)
             assert subject is not None
-            console.print(show.tree(Trace(read_chain(store, subject, listed=5), use_cases, NOW_MS, 5000).tree()))
+            console.print(show.tree(Trace(read_chain(store, GRAINS, subject, listed=5), use_cases, GRAINS, NOW_MS, 5000).tree()))
         for strange in ("x'; drop table frame;--", "%", "😀", "place_1m:room-1@9999999999999999999999"):
-            assert find(store, strange) is None
+            assert find(store, GRAINS, strange) is None
     printed = captured.get()
     assert {known.data for known in hostile} >= {one.letter.original for one in found}
     assert all(c.isprintable() or c == "\n" for c in printed)

@@ -34,6 +34,7 @@ from mliot.settings import Settings
 from mliot.stack.environment import environment
 from mliot.stack.postgres import SCHEMA, SUPERUSER
 from mliot.stack.standalone import StandaloneServer
+from mliot.warehouse.access import publish_copy
 from streaming.ports import Partition, Record, Save
 from streaming.postgres import PostgresStore
 from streaming.store import decide
@@ -148,6 +149,7 @@ class Written:
                 warehouse.execute(f"create table {table} ({', '.join(f'{name} {type}' for name, type in RAW_COLUMNS.items())})")
                 rows = [(r.topic, r.partition, r.offset, r.timestamp_ms, r.key, r.value.decode(), None) for r in records]
                 warehouse.executemany(f"insert into {table} values (?, ?, ?, ?, ?, ?, ?)", rows)
+        publish_copy(self.settings)
 
     @contextmanager
     def without(self, kind: type[Message], id: str) -> Iterator[None]:
@@ -199,17 +201,25 @@ def test_the_audit_waits_until_what_is_under_way_has_arrived(written: Written, w
         arrival.join()
 
 
-def test_a_warehouse_that_another_process_writes_is_a_doubt(written: Written) -> None:
+def test_the_warehouse_is_compared_also_while_another_process_writes_it_and_a_missing_one_is_a_doubt(written: Written) -> None:
     hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(written.settings.warehouse_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "held\n"
         try:
-            report = run_json(written.settings, "audit", "--settle", "0")
+            report = run_json(written.settings, "audit", "--settle", "0", "--strict")
         finally:
             writer.communicate("")
-    assert report["doubts"] == ["the warehouse is locked by its writer: it is not compared"]
+    assert any(finding["what"] == "warehouse frame" for finding in report["findings"])
+    aside = written.settings.readers_copy_path.rename(written.settings.home / "aside")
+    try:
+        report = run_json(written.settings, "audit", "--settle", "0")
+    finally:
+        aside.rename(written.settings.readers_copy_path)
+    assert [doubt.partition(": ")[2] for doubt in report["doubts"]] == [
+        "there is no warehouse to read yet; the first ingest makes it: it is not compared"
+    ]
     assert not any(finding["what"].startswith("warehouse") for finding in report["findings"])
 
 

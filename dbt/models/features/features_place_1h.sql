@@ -1,4 +1,4 @@
-{{ config(meta={'kind': 'feature', 'grain': 'place_1h', 'window_s': 3600, 'lookback_s': 86400, 'source': 'windows_place_1h'}) }}
+{{ config(meta={'kind': 'feature', 'lookback_s': 86400, 'source': 'windows_place_1h'}) }}
 select
     {{- feature_columns('windows') }},
     {{ hours_ago('water_flow_avg', 1) }} as water_flow_lag_1,

@@ -1,4 +1,4 @@
-{{ config(meta={'kind': 'feature', 'grain': 'sensor_frame', 'window_s': 0, 'lookback_s': 0, 'source': 'frames'}) }}
+{{ config(meta={'kind': 'feature', 'grain': 'sensor_frame', 'lookback_s': 0, 'source': 'frames'}) }}
 select
     'sensor_frame:' || frame_id as feature_id,
     '{{ model.name }}' as model,

@@ -16,6 +16,7 @@ from mliot.monitoring.livescore import LiveScore
 from mliot.monitoring.reference import keep_reference
 from mliot.settings import Settings
 from mliot.usecase import UseCase
+from mliot.warehouse.access import publish_copy
 from mliot.warehouse.raw import create_raw_tables
 
 
@@ -24,6 +25,7 @@ def settings(tmp_path: Path) -> Settings:
     made = Settings(_env_file=None, home=tmp_path)
     with duckdb.connect(made.warehouse_path) as con:
         create_raw_tables(con)
+    publish_copy(made)
     return made
 
 

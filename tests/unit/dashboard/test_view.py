@@ -30,9 +30,10 @@ from dashboard.view.wording import Stamp
 from mliot.measurements import load_measurements
 from mliot.monitoring.reports import Report
 from mliot.usecase import load_use_cases
+from tests.builtingrains import GRAINS
 
 NOW = 1_764_000_030_000
-KNOWN = Known(load_use_cases(), load_measurements())
+KNOWN = Known(load_use_cases(), load_measurements(), GRAINS)
 READING_1 = Reading("iot_sensor_1", "room-1", NOW - 2000, "iot_sensor_1@1#a", {"humidity": 61, "temperature": 24.71, "zz_custom": 1.5})
 ANSWER = Answer("p1", "fan_speed", "room-1", "room-1", "v1", NOW - 30_000, NOW - 30_000, NOW - 25_000, 2, 0.93, None, None)
 COMMAND = CommandRow(

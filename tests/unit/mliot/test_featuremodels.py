@@ -16,7 +16,8 @@ ROW = "'place_1m' as grain, 'k' as key, 'k' as place_id, 0::bigint as start_ms, 
 COUNTED = "count(*) as frames, '' as first, '' as last"
 WINDOWS = f"""select 'w' as window_id, {ROW}, {COUNTED}, 1.5::double as x_avg from "warehouse"."staging"."frames" """
 FEATURES = """select window_id as feature_id, 'f' as model, * exclude (window_id), x_avg * 2 as x_twice from "warehouse"."features"."w" """
-META = {"grain": "place_1m", "window_s": 60, "lookback_s": 900}
+WINDOW = {"kind": "window", "grain": "place_1m", "key": ["place_id"], "window_s": 60, "lookback_s": 0, "source": "frames"}
+FEATURE = {"kind": "feature", "lookback_s": 900, "source": "w"}
 
 
 def node(name: str, schema: str, sql: str, parents: list[str], meta: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def node(name: str, schema: str, sql: str, parents: list[str], meta: dict[str, A
 
 def manifest(**sql: str) -> dict[str, Any]:
     nodes = [
-        node("f", "features", sql.get("f", FEATURES), ["model.mliot.w"], {**META, "kind": "feature", "source": "w"}),
-        node("w", "features", sql.get("w", WINDOWS), ["model.mliot.frames"], {**META, "kind": "window", "source": "frames"}),
+        node("f", "features", sql.get("f", FEATURES), ["model.mliot.w"], {**FEATURE}),
+        node("w", "features", sql.get("w", WINDOWS), ["model.mliot.frames"], {**WINDOW}),
         node("frames", "staging", sql.get("frames", FRAMES), ["model.mliot.stg_frames"]),
         node("stg_frames", "staging", sql.get("stg_frames", STAGING), ["source.mliot.raw.frame"]),
     ]
@@ -108,3 +109,39 @@ def test_models_that_cannot_be_used_are_named() -> None:
         models.feature("g")
     with pytest.raises(DeclarationError, match="no windows of grain 'place_1h'; there are place_1m"):
         models.window("place_1h")
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "told"),
+    [
+        ("w", {"grain": "5 minutes"}, "dbt model w: grain '5 minutes' may hold small letters"),
+        ("w", {"key": "place_id"}, r"dbt model w: key 'place_id' must be one of \['place_id'\], \['device'\]"),
+        ("w", {"key": ["room"]}, r"dbt model w: key \['room'\] must be one of"),
+        ("w", {"window_s": 0}, "dbt model w: window_s 0 must be a whole number of seconds, 1 or more"),
+        ("w", {"window_s": 1.5}, "dbt model w: window_s 1.5 must be a whole number"),
+        ("f", {"source": "windows"}, "dbt model f: source 'windows' must be frames or one of w"),
+        ("f", {"source": "frames"}, "dbt model f: config meta lacks grain"),
+    ],
+)
+def test_a_grain_that_cannot_be_is_named_with_what_is_allowed(model: str, changes: dict[str, Any], told: str) -> None:
+    nodes = manifest()
+    nodes[f"model.mliot.{model}"]["config"]["meta"] |= changes
+    with pytest.raises(DeclarationError, match=told) as error:
+        read_feature_models(nodes)
+    assert "\n" not in str(error.value)
+
+
+def test_two_models_of_one_grain_are_refused_since_their_rows_would_have_the_same_ids() -> None:
+    nodes = manifest()
+    nodes["model.mliot.v"] = {**nodes["model.mliot.w"], "name": "v", "relation_name": '"warehouse"."features"."v"'}
+    with pytest.raises(DeclarationError, match="dbt models v and w are both of grain place_1m; a grain has one of each kind"):
+        read_feature_models(nodes)
+
+
+def test_every_length_is_a_multiple_of_the_shortest() -> None:
+    nodes = manifest()
+    other = {**nodes["model.mliot.w"], "name": "v", "relation_name": '"warehouse"."features"."v"'}
+    other["config"] = {"meta": {**WINDOW, "grain": "place_90s", "window_s": 90}}
+    nodes["model.mliot.v"] = other
+    with pytest.raises(DeclarationError, match="dbt model v: window_s must be a multiple of the shortest, 60 s; 90 is none"):
+        read_feature_models(nodes)

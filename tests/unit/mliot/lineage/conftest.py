@@ -10,7 +10,6 @@ import pytest
 from mliot.frames import frame_id
 from mliot.journal import Acknowledged
 from mliot.lineage.audit import READ_ORDER, Audit, LogRecord, Scope
-from mliot.lineage.grains import FRAME_GRAIN, frame_feature_id, windows_of
 from mliot.lineage.ledger import Report
 from mliot.messages import (
     MESSAGES,
@@ -27,6 +26,7 @@ from mliot.messages import (
     prediction_id,
 )  # fmt: skip
 from mliot.usecase import load_use_cases
+from tests.builtingrains import FRAME_GRAIN, GRAINS
 
 START_MS = 1_764_000_000_000 // 3_600_000 * 3_600_000
 GRACE_MS = IDLE_MS = 5_000
@@ -57,7 +57,7 @@ class World:
     warehouse: dict[type[Message], list[Row]] = field(default_factory=lambda: {kind: [] for kind in MESSAGES})
     warehouse_twice: dict[type[Message], list[str]] = field(default_factory=lambda: defaultdict(list))
     journal: list[Acknowledged] = field(default_factory=list)
-    scope: Scope = field(default_factory=lambda: Scope(USE_CASES, START_MS + 2 * 3_600_000, GRACE_MS, IDLE_MS))
+    scope: Scope = field(default_factory=lambda: Scope(USE_CASES, GRAINS, START_MS + 2 * 3_600_000, GRACE_MS, IDLE_MS))
 
     def records(self, kind: type[Message]) -> Iterator[LogRecord]:
         offsets: dict[int, int] = defaultdict(int)
@@ -121,20 +121,20 @@ def sound_world() -> World:
             world.log[Frame].append((partition, one))
             world.journal.append(Acknowledged("frame", one.frame_id, one.mqtt_topic, one.arrived_ms))
             own = feature_of(
-                frame_feature_id(one.frame_id), FRAME_GRAIN, device, place_id, one.event_ms, one.event_ms, 1, one.arrived_ms + 60
+                GRAINS.rows_of_frame(one.frame_id)[0], FRAME_GRAIN, device, place_id, one.event_ms, one.event_ms, 1, one.arrived_ms + 60
             )
             world.log[Feature].append((partition, own))
-            for span in windows_of(device, place_id, one.event_ms):
+            for span in GRAINS.windows_of(device, place_id, one.event_ms):
                 counts[span.id] += 1
                 spans[span.id] = (span, place_id, partition)
     for id, (span, place_id, partition) in sorted(spans.items(), key=lambda item: (item[1][0].end_ms, item[0])):
         made_ms = span.end_ms + GRACE_MS + 100
-        row = feature_of(id, span.grain, span.key, place_id, span.start_ms, span.end_ms, counts[id], made_ms)
-        window = Window(window_id=id, grain=span.grain, key=span.key, place_id=place_id, start_ms=span.start_ms, end_ms=span.end_ms,
+        row = feature_of(id, span.grain.name, span.key, place_id, span.start_ms, span.end_ms, counts[id], made_ms)
+        window = Window(window_id=id, grain=span.grain.name, key=span.key, place_id=place_id, start_ms=span.start_ms, end_ms=span.end_ms,
                         frames=counts[id], first=row.first, last=row.last, values=row.values)  # fmt: skip
         world.log[Window].append((partition, window))
         world.log[Feature].append((partition, row))
-        if span.grain == "place_1m":
+        if span.grain.name == "place_1m":
             follow(world, row, partition)
     bad = DeadLetter.of(b"not JSON", source="iot-frames-sensor", service="bridge", reason="not JSON", at_ms=START_MS)
     world.log[DeadLetter].append((0, bad))

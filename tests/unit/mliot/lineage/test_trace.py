@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from mliot.lineage.chain import Chain, Stored, StoredLetter, Subject, WindowFrames
-from mliot.lineage.grains import FRAME_GRAIN, frame_feature_id, parse_window_id
 from mliot.lineage.trace import Node, Trace, clock_time, span_text
 from mliot.messages import Ack, DeadLetter, Label
+from tests.builtingrains import FRAME_GRAIN, GRAINS
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def rows(made):
 
     frame = made.frame("room-1-a", "room-1", made.START_MS + 10_000)
     at = (frame.event_ms, frame.event_ms)
-    own = made.feature_of(frame_feature_id(frame.frame_id), FRAME_GRAIN, "room-1-a", "room-1", *at, 1, frame.arrived_ms + 60)
+    own = made.feature_of(GRAINS.rows_of_frame(frame.frame_id)[0], FRAME_GRAIN, "room-1-a", "room-1", *at, 1, frame.arrived_ms + 60)
     minute_id = f"place_1m:room-1@{made.START_MS}"
     span = (made.START_MS, made.START_MS + 60_000)
     minute = made.feature_of(minute_id, "place_1m", "room-1", "room-1", *span, 6, made.START_MS + 65_100)
@@ -37,7 +37,7 @@ def stored(message, offset: int = 0) -> Stored:
 
 
 def tree(chain: Chain, made, now_ms: int) -> Node:
-    return Trace(chain, made.USE_CASES, now_ms, made.GRACE_MS).tree()
+    return Trace(chain, made.USE_CASES, GRAINS, now_ms, made.GRACE_MS).tree()
 
 
 def whole(rows, subject: Subject, **more) -> Chain:
@@ -112,7 +112,7 @@ def test_a_row_older_than_the_first_champion_was_passed_by(rows, made):
 
 
 def test_a_prediction_leads_up_to_the_frames_of_its_window(rows, made):
-    window = WindowFrames(parse_window_id(rows.minute_id), 6, (stored(rows.frame, 7),))
+    window = WindowFrames(GRAINS.window(rows.minute_id), 6, (stored(rows.frame, 7),))
     chain = whole(rows, Subject("prediction", rows.answer.prediction_id), window=window, predictions=(stored(rows.answer),))
     node = tree(chain, made, made.START_MS + 80_000)
     assert [kind for kind, _ in steps(node)] == [
@@ -125,7 +125,7 @@ def test_a_prediction_leads_up_to_the_frames_of_its_window(rows, made):
 
 
 def test_frames_that_the_row_did_not_count_came_late(rows, made):
-    window = WindowFrames(parse_window_id(rows.minute_id), 7, ())
+    window = WindowFrames(GRAINS.window(rows.minute_id), 7, ())
     chain = whole(rows, Subject("feature", rows.minute_id), window=window)
     assert tree(chain, made, made.START_MS + 80_000).text.endswith("the row counted 6, the others came late")
 
@@ -169,7 +169,7 @@ def test_what_is_not_stored_yet_is_awaited(rows, made):
 
 
 def test_an_open_window_shows_its_frames(rows, made):
-    chain = Chain(Subject("feature", rows.minute_id), window=WindowFrames(parse_window_id(rows.minute_id), 2, ()))
+    chain = Chain(Subject("feature", rows.minute_id), window=WindowFrames(GRAINS.window(rows.minute_id), 2, ()))
     node = tree(chain, made, made.START_MS + 53_000)
     assert [(each.kind, each.text) for each in node.walk()][1] == ("awaited", "its minute closes in 12 s")
 

@@ -13,6 +13,7 @@ from mliot.messages import Feature
 from mliot.parity.measure import measure_parity
 from mliot.parity.result import Parity
 from mliot.settings import Settings
+from mliot.warehouse.access import publish_copy
 from mliot.warehouse.raw import create_raw_tables
 from streaming.openwindows import OpenWindows
 from streaming.ports import Record
@@ -65,6 +66,7 @@ def store(settings: Settings, models: FeatureModels, frames: list[Logged], serve
             con.execute(f"create view {window.closing} as from {window.relation}")
         for feature in models.features:
             con.execute(f"create table {feature.relation} as {feature.sql}")
+    publish_copy(settings)
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[object, ...]]) -> None:
@@ -197,10 +199,11 @@ def test_what_is_not_closed_or_was_made_with_other_sql_is_not_judged(
 
 def test_without_warehouse_or_tables_there_is_nothing_to_compare(tmp_path: Path, models: FeatureModels) -> None:
     settings = Settings(_env_file=None, home=tmp_path)
-    with pytest.raises(Transient, match="there is no warehouse yet"):
+    with pytest.raises(Transient, match="there is no warehouse to read yet"):
         measure_parity(settings, models, NOW)
     with duckdb.connect(settings.warehouse_path) as con:
         create_raw_tables(con)
+    publish_copy(settings)
     assert measure_parity(settings, models, NOW) == []
 
 
