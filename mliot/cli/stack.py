@@ -74,12 +74,12 @@ def up(
 
 def down() -> None:
     """Stop the stack, services before servers. It returns when the last process is gone; the data stays."""
-    typer.echo("down" if lifecycle.down(Settings.read()) else "nothing was running")
+    typer.echo("down" if lifecycle.down(Settings.read_of_stack()) else "nothing was running")
 
 
 def status(as_data: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False) -> None:
     """Ask every part how it is: state, rate, lag, memory, last error. Exit code 1 when something that was started is not well."""
-    found = survey(Settings.read())
+    found = survey(Settings.read_of_stack())
     if as_data:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(as_json(found)), indent=2).decode() + "\n")
     else:
@@ -94,7 +94,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
 ) -> None:
     """Show what a part wrote to its log."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     names = [one.name for one in plan(settings) if not one.external] + ["supervisor"]
     if part is not None and part not in names:
         raise UserError(f"{part!r} has no log; those that have are {', '.join(names)}")
@@ -110,7 +110,7 @@ def logs(
 
 def env() -> None:
     """Print the stack's addresses as shell assignments, for any other tool: [cyan]env $(mliot env) TOOL[/cyan]."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     addresses = {
         "MLIOT_MQTT_URL": settings.mqtt_address,
         "MLIOT_KAFKA_BOOTSTRAP": settings.kafka_address,
@@ -125,7 +125,7 @@ def env() -> None:
 
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete everything that the stack keeps: readings, models, history. It must be down, and it asks first."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     home = settings.home.absolute()
     if not home.exists():
         typer.echo(f"{home}: there is nothing")
@@ -157,19 +157,21 @@ def addresses(settings: Settings, parts: tuple[Part, ...]) -> Table:
         "endpoint": ("Prediction endpoint", settings.endpoint_address),
         "artemis": ("MQTT broker", settings.mqtt_address),
         "kafka": ("Kafka", settings.kafka_address),
-        "postgres": ("PostgreSQL (mliot env has its password)", _without_password(settings.postgres_address)),
+        "postgres": ("PostgreSQL (mliot env has its password)", settings.postgres_address),
     }
     started = {part.name for part in parts}
-    for name, row in rows.items():
+    for name, (what, address) in rows.items():
         if name in started:
-            table.add_row(*row)
+            table.add_row(what, without_password(address))
     return table
 
 
-def _without_password(dsn: str) -> str:
-    address = urlsplit(dsn)
-    user = f"{address.username}@" if address.username else ""
-    return address._replace(netloc=user + address.netloc.rpartition("@")[2]).geturl()
+def without_password(address: str) -> str:
+    """``address`` for people: whatever stands for a password in it, before the host or among the parameters, left out."""
+    parts = urlsplit(address)
+    user = f"{parts.username}@" if parts.username else ""
+    query = "&".join(one for one in parts.query.split("&") if not one.partition("=")[0].endswith("password"))
+    return parts._replace(netloc=user + parts.netloc.rpartition("@")[2], query=query).geturl()
 
 
 def status_table(statuses: list[PartStatus]) -> Table:

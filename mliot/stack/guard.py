@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 
-from mliot.stack.processes import PART_MARK, STACK_MARK, end, of_stack
+from mliot.settings import STACK_MARK
+from mliot.stack.processes import PART_MARK, end, of_stack
 
 PR_SET_PDEATHSIG = 1
 LEFTOVERS_S = 10
