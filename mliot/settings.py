@@ -233,7 +233,8 @@ class Settings(BaseSettings):
         found = cls.read()
         if "home" not in found.model_fields_set and not found.postgres_dsn.get_secret_value():
             raise SettingError(
-                f"there is no stack: no {HOME} in {Path.cwd()} or above it; go where 'mliot up' was called, or set {PREFIX}HOME to its folder"
+                f"there is no stack: no {HOME} in {Path.cwd()} or above it; "
+                f"go where 'mliot up' was called, or set {PREFIX}HOME to its folder"
             )
         return found
 

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_table
+from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_page
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient, UserError
 from mliot.lineage import show
@@ -20,7 +20,7 @@ from mliot.stack import lifecycle, supervise
 from mliot.stack.health import Health
 from mliot.stack.plan import Part, plan
 from mliot.stack.progress import Decision, Progress, read_progress
-from mliot.stack.status import survey
+from mliot.stack.status import problems, survey
 from mliot.usecase import load_use_cases
 
 LOOK_EVERY_S = 2.0
@@ -93,7 +93,7 @@ def _print_trace(settings: Settings, decision: Decision) -> None:
 
 
 def _page(settings: Settings) -> Group:
-    parts = status_table(survey(settings))
+    parts = status_page(survey(settings), problems(settings))
     try:
         return Group(parts, _decisions(read_progress(settings)))
     except Transient as error:

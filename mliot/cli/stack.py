@@ -4,13 +4,14 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from mliot.clock import SystemClock
@@ -21,7 +22,7 @@ from mliot.stack import lifecycle, supervise
 from mliot.stack.health import Health
 from mliot.stack.logfiles import follow, last_lines
 from mliot.stack.plan import Part, plan
-from mliot.stack.status import PartStatus, as_json, healthy, survey
+from mliot.stack.status import PartStatus, as_json, healthy, problems, survey
 
 NOT_WELL = 1
 COLOURS = {"ok": "green", "waiting": "yellow", "starting": "yellow", "stopping": "yellow", "stopped": "dim"}
@@ -79,12 +80,13 @@ def down() -> None:
 
 def status(as_data: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False) -> None:
     """Ask every part how it is: state, rate, lag, memory, last error. Exit code 1 when something that was started is not well."""
-    found = survey(Settings.read_of_stack())
+    settings = Settings.read_of_stack()
+    found, wrong = survey(settings), problems(settings)
     if as_data:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(as_json(found)), indent=2).decode() + "\n")
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(as_json(found, wrong)), indent=2).decode() + "\n")
     else:
-        Console().print(status_table(found))
-    if not healthy(found):
+        Console().print(status_page(found, wrong))
+    if not healthy(found, wrong):
         raise typer.Exit(NOT_WELL)
 
 
@@ -172,6 +174,11 @@ def without_password(address: str) -> str:
     user = f"{parts.username}@" if parts.username else ""
     query = "&".join(one for one in parts.query.split("&") if not one.partition("=")[0].endswith("password"))
     return parts._replace(netloc=user + parts.netloc.rpartition("@")[2], query=query).geturl()
+
+
+def status_page(statuses: list[PartStatus], wrong: Sequence[str]) -> Group:
+    """What is wrong with the whole, and one row a part."""
+    return Group(*(safe(problem, "red") for problem in wrong), status_table(statuses))
 
 
 def status_table(statuses: list[PartStatus]) -> Table:

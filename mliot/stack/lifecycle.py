@@ -21,8 +21,9 @@ from mliot.stack.logfiles import last_lines
 from mliot.stack.plan import Part, choose, plan, startable
 from mliot.stack.ports import require_distinct, require_free
 from mliot.stack.processes import end, of_stack
+from mliot.stack.space import space
 from mliot.stack.supervise import log_path
-from mliot.stack.watch import describe, starter_file
+from mliot.stack.watch import describe, starter_file, supervisor_file
 
 LOOK_EVERY_S = 0.1
 SUPERVISOR_S = 15
@@ -37,12 +38,14 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
     Parts that run already stay as they are. On any failure, and on Ctrl-C, a stack that this call began is taken down again.
     A stack that this call began ends with this process, whatever ends it, until :func:`leave` is called.
 
-    Raises :class:`UserError`: a measurement or use case cannot be used, a port is given twice or taken, the running stack has other
-    settings, an archive cannot be fetched, a part does not become well.
+    Raises :class:`UserError`: a measurement or use case cannot be used, the disk is full, a port is given twice or taken, the running
+    stack has other settings, an archive cannot be fetched, a part does not become well.
     """
     from mliot.warehouse.prepare import check_declarations  # 90 ms of DuckDB that no other command needs
 
     check_declarations(settings)
+    if why := space(settings.home).problem:
+        raise UserError(why)
     parts = plan(settings)
     chosen = choose(parts, names)
     require_distinct((part.name, listener) for part in chosen if not part.external for listener in part.listeners)
@@ -99,6 +102,7 @@ def down(settings: Settings) -> bool:
                 process.wait(DOWN_S)
     end(of_stack(home), within_s=SUPERVISOR_S)
     leave(settings)
+    supervisor_file(settings.home.absolute()).unlink(missing_ok=True)  # of one that was killed: what is down now was told to be
     return found
 
 
