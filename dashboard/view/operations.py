@@ -163,8 +163,8 @@ class Problem:
 
 
 def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
-    """What is wrong now, the store first."""
-    found = []
+    """What is wrong now, the disk and the store first."""
+    found = [Problem(snapshot.disk[0].upper() + snapshot.disk[1:])] if snapshot.disk else []
     if snapshot.away:
         shown = f"what is shown was read at {clock_time(snapshot.read_ms)} UTC" if snapshot.read_ms else "nothing was read yet"
         since = Stamp(snapshot.away_since_ms) if snapshot.away_since_ms else None

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_page
+from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_page, tell_not_well
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient, UserError
 from mliot.lineage import show
@@ -42,11 +42,14 @@ def demo(
     interruptible()
 
     def report(part: Part, health: Health) -> None:
-        console.print(f"[{COLOURS[health.state]}]{health.state:>8}[/]  {part.name:<15} {health.detail or part.about}", highlight=False)
+        console.print(
+            f"[{COLOURS.get(health.state, 'red')}]{health.state:>8}[/]  {part.name:<15} {health.detail or part.about}", highlight=False
+        )
 
     try:
         started = lifecycle.up(settings, [part.name for part in plan(settings)], report)
-        Console().print(addresses(settings, started))
+        Console().print(addresses(settings, started.well))
+        tell_not_well(console, started)
         if once:
             _until_whole_chain(settings, within, console)
         else:

@@ -43,7 +43,8 @@ def up(
 ) -> None:
     """Start the stack, wait until every part is well, and print its addresses.
 
-    Parts that run already stay as they are. Ports are checked first. The first start fetches Kafka and Artemis (60 MB).
+    Parts that run already stay as they are. A part that does not become well is named, the others stay up, and the exit code is 1.
+    Ports are checked first. The first start fetches Kafka and Artemis (60 MB).
     A server of your own takes a part's place when its address is set: MLIOT_KAFKA_BOOTSTRAP, MLIOT_MQTT_URL, MLIOT_POSTGRES_DSN.
     """
     settings = Settings.read()
@@ -59,9 +60,12 @@ def up(
     try:
         started = lifecycle.up(settings, names, report)
         console.print(f"up after {time.monotonic() - began:.1f} s", highlight=False)
-        Console().print(addresses(settings, started))
+        Console().print(addresses(settings, started.well))
+        tell_not_well(console, started)
         if not foreground:
             lifecycle.leave(settings)
+            if started.not_well:
+                raise typer.Exit(NOT_WELL)
             return
         lifecycle.hold(settings)
         console.print("Ctrl-C stops it")
@@ -148,6 +152,14 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def tell_not_well(console: Console, started: lifecycle.Started) -> None:
+    """One line for each part that is not well."""
+    for why in started.not_well.values():
+        console.print(safe(f"not well: {why}", "red"), soft_wrap=True)
+    if started.not_well:
+        console.print("the other parts are up; mliot up again once the cause is gone, mliot down stops all")
 
 
 def addresses(settings: Settings, parts: tuple[Part, ...]) -> Table:

@@ -52,6 +52,16 @@ def test_a_place_shows_values_with_units_known_ones_first() -> None:
     assert device.trace == "/trace/iot_sensor_1%401%23a"
 
 
+def test_a_place_says_what_there_was_no_room_for() -> None:
+    crowded = replace(READING_1, measured=4, devices=100_000)
+    (place,) = place_views(StoreRows(readings=(crowded,)), KNOWN, NOW)
+    assert (place.devices[0].more, place.more) == ("and 1 more value", "and 99,999 more devices")
+
+
+def test_a_full_disk_is_a_problem() -> None:
+    assert [problem.text for problem in problems(Snapshot(NOW, disk="the disk of /x is full"))] == ["The disk of /x is full"]
+
+
 def test_a_place_without_a_prediction_says_what_will_come_and_one_that_no_use_case_serves_says_nothing() -> None:
     (place,) = place_views(StoreRows(readings=(READING_1,)), KNOWN, NOW)
     assert place.answers[0].waits_for.startswith("no prediction yet")
@@ -185,5 +195,6 @@ def test_an_empty_page_tells_apart_what_is_not_read_yet_and_what_is_not_there_ye
     empty = overview(Snapshot(NOW, StoreRows(), NOW), KNOWN)
     assert (empty.places_note, empty.commands_note, empty.refusals.summary) == (NO_PLACES, NO_COMMANDS, "none in the last 24 hours")
     assert (
-        overview(Snapshot(NOW, StoreRows(readings=(READING_1,), places=90), NOW), KNOWN).places_note == "The 1 heard of last, of 90 places."
+        overview(Snapshot(NOW, StoreRows(readings=(READING_1,), places=90), NOW), KNOWN).places_note
+        == "The 1 heard of last, of 90 places; the search finds the others."
     )
