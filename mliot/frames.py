@@ -17,6 +17,10 @@ from mliot.messages import Frame
 LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
+MAX_MEASUREMENTS = 256
+"""In one frame: each takes room in the store's row and work on every page that shows it."""
+TOO_MANY_NEW = "too many new "
+"""So begins the refusal of a frame that brings more new names than are allowed; the dashboard knows it by that."""
 _MEASUREMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _SECONDS_BELOW = 100_000_000_000
 """A ``timestamp`` below this is seconds (until the year 5138), from it on milliseconds (since 1973)."""
@@ -141,6 +145,9 @@ def _event_ms(payload: Mapping[str, object]) -> int | None:
 
 
 def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measurement]) -> dict[str, float]:
+    carried = len(payload) - ("timestamp" in payload) - ("date" in payload)
+    if carried > MAX_MEASUREMENTS:
+        raise Rejected(f"payload holds {carried} measurements; at most {MAX_MEASUREMENTS} are allowed")
     numbers: dict[str, float] = {}
     for name, value in payload.items():
         if name in ("timestamp", "date"):

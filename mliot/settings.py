@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     idle_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         5, description="A partition silent for this long no longer holds windows open, in seconds."
     )
+    new_names: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        2000,
+        description="New device names, and as many new place names, that may come through one MQTT subscription in an hour, "
+        "and a tenth as many new names of measurements; frames beyond that are dead letters.",
+    )
     transaction_s: Annotated[float, Field(ge=1, le=900)] = Field(15, description="Budget of one commit, in seconds.")
 
     fleet_rooms: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Rooms in the simulated fleet, the reference room included.")

@@ -18,6 +18,7 @@ from mliot.messages import Ack, place_of, traceparent_of
 from mliot.settings import Settings
 from streaming.loop import broker_performers
 from streaming.mqtt import MqttBroker
+from streaming.newnames import NamesFile, NewNames
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
 from streaming.process import main, serve
 
@@ -25,6 +26,9 @@ FRAME_TOPICS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames")
 UPLINK_TOPICS = ("application/+/device/+/event/up", "v3/+/devices/+/up")
 ACK_TOPIC = "iot/+/command/ack"
 SUBSCRIPTIONS = (*FRAME_TOPICS, *UPLINK_TOPICS, ACK_TOPIC)
+
+FLEET_NAMES_A_ROOM = 4
+"""The simulated fleet may be as large as its settings say: those names are no surprise."""
 
 
 class _DeviceAck(msgspec.Struct):
@@ -39,8 +43,13 @@ class _DeviceAck(msgspec.Struct):
 _ACKS = msgspec.json.Decoder(_DeviceAck)
 
 
-def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int) -> Outcome:
-    """One record a message, in order: a frame, an ack, or a dead letter with its reason. Pure."""
+def decide(
+    batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int, names: NewNames | None = None
+) -> Outcome:
+    """One record a message, in order: a frame, an ack, or a dead letter with its reason. Pure, but for ``names``, which learns.
+
+    Without ``names`` as many new ones may come as will.
+    """
     out = Outcome("bridge", now_ms)
     out.counts["read"] = len(batch)
     for message in batch:
@@ -58,6 +67,9 @@ def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement]
                     retention_ms=retention_ms,
                     identity=message.payload,
                 )
+                if names and (why := names.refusal(frame, door(message.topic), measurements, now_ms)):
+                    out.counts["too_many_new"] += 1
+                    raise Rejected(why)
                 out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
                 if frame.undated:
                     out.counts["undated"] += 1
@@ -89,6 +101,13 @@ def parse_ack(message: Received) -> Ack:
     )
 
 
+def door(topic: str) -> str:
+    """The subscription through which a message on ``topic`` came. Whoever publishes may make up a level, but not the subscription."""
+    if topic in FRAME_TOPICS:
+        return topic
+    return UPLINK_TOPICS[0] if topic.startswith("application/") else UPLINK_TOPICS[1] if topic.startswith("v3/") else FRAME_TOPICS[2]
+
+
 def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effects:
     """Receive, decide, deliver, acknowledge; in this order, or a crash would lose what was acknowledged too early."""
     while True:
@@ -101,9 +120,14 @@ def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effect
 def run(settings: Settings) -> None:
     """The bridge as a process, until it is told to stop."""
     measurements, clock = load_measurements(settings.measurements), SystemClock()
+    file = NamesFile(settings)
+    names = file.read(settings.new_names + FLEET_NAMES_A_ROOM * settings.fleet_rooms)
 
     def decided(batch: Sequence[Received]) -> Outcome:
-        return decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=clock.now_ms())
+        now_ms = clock.now_ms()
+        outcome = decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=now_ms, names=names)
+        file.save(names, now_ms)
+        return outcome
 
     with MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker:
         serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker))

@@ -26,6 +26,7 @@ from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, o
 from dashboard.view.places import Known, place_views
 from dashboard.view.reports import ReportView, reports_views
 from dashboard.view.wording import Stamp
+from mliot.frames import TOO_MANY_NEW
 from mliot.measurements import load_measurements
 from mliot.monitoring.reports import Report
 from mliot.usecase import load_use_cases
@@ -56,6 +57,18 @@ def test_a_place_says_what_there_was_no_room_for() -> None:
     crowded = replace(READING_1, measured=4, devices=100_000)
     (place,) = place_views(StoreRows(readings=(crowded,)), KNOWN, NOW)
     assert (place.devices[0].more, place.more) == ("and 1 more value", "and 99,999 more devices")
+
+
+def test_a_flood_of_new_names_is_one_problem() -> None:
+    reasons = [f"{TOO_MANY_NEW}{kind} names came through iot/+/frames in this hour" for kind in ("device", "place")]
+    refusals = (
+        Refusal("bridge", reasons[0], 90_000, NOW, "a"),
+        Refusal("bridge", reasons[1], 10, NOW, "b"),
+        Refusal("bridge", "x", 7, NOW, "c"),
+    )
+    assert [problem.text for problem in problems(Snapshot(NOW, StoreRows(refusals=refusals)))] == [
+        "90,010 frames were refused, most of them since too many new device names came through iot/+/frames in this hour"
+    ]
 
 
 def test_a_full_disk_is_a_problem() -> None:
