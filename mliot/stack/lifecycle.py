@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psutil
 
 from mliot.clock import Deadline, SystemClock
-from mliot.errors import UserError
+from mliot.errors import MliotError, UserError
 from mliot.settings import Settings
 from mliot.stack import jars, postgres, supervise
 from mliot.stack.environment import differences
@@ -170,7 +170,7 @@ def _start_each(
                     try:
                         report(part, wait.result())
                         well.add(part.name)
-                    except UserError as error:
+                    except MliotError as error:
                         not_well[part.name] = str(error)
                         report(part, Health("away", str(error)))
         finally:

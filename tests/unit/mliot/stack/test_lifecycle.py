@@ -1,11 +1,12 @@
 """A part that is not well takes no other down."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mliot.errors import UserError
+from mliot.errors import Transient, UserError
 from mliot.settings import Settings
 from mliot.stack import lifecycle, postgres, supervise
 from mliot.stack.health import Health
@@ -62,6 +63,14 @@ def test_a_part_that_is_not_well_is_named_and_the_others_stay_up(monkeypatch: py
     assert (supervisor.started[0], sorted(supervisor.started)) == ("store", ["bridge", "page", "store"])
     assert supervisor.well_before["page"] == ["store"]
     assert told == {"store": "ok", "page": "away", "bridge": "waiting", "link": "stopped", "ended": ""}
+
+
+def test_a_part_in_which_nothing_can_be_made_is_not_well_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def away(_: Settings) -> None:
+        raise Transient("its topics cannot be made")
+
+    started, _, _, ended = brought_up(monkeypatch, tmp_path, part("store"), replace(part("log"), ready=away))
+    assert (dict(started.not_well), ended) == ({"log": "its topics cannot be made"}, [])
 
 
 def test_where_nothing_is_well_there_is_nothing_to_leave_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
