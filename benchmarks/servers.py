@@ -27,13 +27,15 @@ LOOK_EVERY_S = 0.05
 """Between two looks: each costs a service about a millisecond of its interpreter."""
 PORTS = ("kafka_port", "kafka_controller_port", "mqtt_port", "postgres_port", "endpoint_port")
 T = TypeVar("T")
+MANY_NAMES = 1_000_000
+"""Devices are made by the thousand here: none is to be refused as new."""
 
 
 def own_settings(folder: Path, **changes: Any) -> Settings:
     """Settings of servers that belong to the benchmark alone: nothing out of the environment."""
     folder.chmod(0o711)  # as root, PostgreSQL runs under another account, which must pass through
     ports: dict[str, Any] = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-    return Settings(_env_file=None, home=folder, metrics_port=free_metrics_port(), **{**ports, **changes})
+    return Settings(_env_file=None, home=folder, new_names=MANY_NAMES, metrics_port=free_metrics_port(), **{**ports, **changes})
 
 
 def free_metrics_port() -> int:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import structlog
 from nicegui import app, ui
@@ -10,10 +12,12 @@ from nicegui import app, ui
 from dashboard.page.chain import NOTHING, TracePage
 from dashboard.page.overview import OverviewPage
 from dashboard.page.reports import reports_page
-from dashboard.page.shell import FAVICON, TITLE, add_shared_head, shell
+from dashboard.page.search import search_page
+from dashboard.page.shell import FAVICON, SEARCH_PATH, TITLE, add_shared_head, shell
 from dashboard.peers import Peers
 from dashboard.reports import add_report_route
 from dashboard.rows import Snapshot
+from dashboard.searching import Found, find_names
 from dashboard.storelink import StoreLink
 from dashboard.tracing import Traced, read_trace
 from dashboard.view.overview import overview
@@ -27,6 +31,7 @@ from mliot.lineage.trace import clock_time
 from mliot.measurements import load_measurements
 from mliot.monitoring.reports import URL_PATH, Reports
 from mliot.settings import HOST, Settings
+from mliot.stack.space import space
 from mliot.usecase import load_use_cases
 from mliot.warehouse.dbt import feature_models
 
@@ -42,6 +47,14 @@ GROWS_FOR_S = 15 * 60.0
 """For how long: after that a person asks again."""
 
 
+HEALTH_PATH = "/health"
+
+
+def health() -> dict[str, str]:
+    """That this process answers; it asks nobody, so that it costs the same whatever the store holds. The page says what is away."""
+    return {"service": "dashboard", "state": "ok"}
+
+
 class Dashboard:
     """The pages over one shared poll."""
 
@@ -53,7 +66,9 @@ class Dashboard:
         )
         reader = StoreReader(self._known.use_cases, self._known.measurements, self._known.grains, self._clock)
         self._reports = Reports(settings.reports_path)
-        self._watch = Watch(reader, StoreLink(settings), Peers(settings), self._reports, self._clock)
+        self._watch = Watch(
+            reader, StoreLink(settings), Peers(settings), self._reports, self._clock, disk_problem=partial(_disk_problem, settings.home)
+        )
         self._polling: asyncio.Task[None] | None = None
 
     def serve(self) -> None:
@@ -63,7 +78,9 @@ class Dashboard:
         ui.page("/", title=TITLE)(self._overview_page())
         ui.page("/trace/{id:path}", title=f"{TITLE} trace", response_timeout=TRACE_S)(self._trace_page())
         ui.page(URL_PATH, title=f"{TITLE} drift reports")(self._reports_page())
+        ui.page(SEARCH_PATH, title=f"{TITLE} search", response_timeout=TRACE_S)(self._search_page())
         add_report_route(app, self._reports)
+        app.get(HEALTH_PATH)(health)
         app.on_startup(self._start)
         app.on_shutdown(self._stop)
         ui.run(
@@ -137,6 +154,21 @@ class Dashboard:
 
         return page
 
+    def _search_page(self) -> Callable[..., object]:
+        async def page(name: str = "") -> None:
+            found = await asyncio.to_thread(self._found, name)
+            with shell(self._settings, self._clock.now_ms()):
+                search_page(name, found)
+
+        return page
+
+    def _found(self, name: str) -> Sequence[Found] | str:
+        """The devices and places whose name holds ``name``, or why nobody knows."""
+        try:
+            return find_names(self._settings, name)
+        except Transient as error:
+            return str(error)
+
     def _start(self) -> None:
         self._polling = asyncio.create_task(self._watch.run())
         self._polling.add_done_callback(_end_if_failed)
@@ -145,6 +177,11 @@ class Dashboard:
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait([self._polling])
+
+
+def _disk_problem(home: Path) -> str:
+    """Why the disk of the stack's home needs a look; empty where there is no stack on this machine."""
+    return space(home).problem if home.exists() else ""
 
 
 def _end_if_failed(polling: asyncio.Task[None]) -> None:

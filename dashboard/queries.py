@@ -1,6 +1,6 @@
 """The dashboard's SQL: every statement is bounded and served by an index, so that asking once a second costs little."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection
@@ -13,6 +13,10 @@ Connection = AsyncConnection[Any]
 
 PLACES = 48
 """Most places that the page shows: those that were heard of last."""
+DEVICES = 4
+"""Most devices of a place: those that were heard of last. Any other is found by its name."""
+VALUES = 16
+"""Most values of a frame: those with a declared measurement first."""
 COMMANDS = 20
 LABELLED = 200
 """Over how many labelled rows a live score is taken."""
@@ -27,24 +31,31 @@ INTERVAL_FRAMES = 20
 
 _READINGS = """
 with shown as (
-    select place_id, max(event_ms) as newest_ms from mliot.frame_latest group by place_id order by newest_ms desc limit %(places)s
+    select place_id, max(event_ms) as newest_ms, count(*) as devices, count(*) over () as places
+    from mliot.frame_latest group by place_id order by newest_ms desc limit %(places)s
+), newest as (
+    select device, devices, places from (
+        select l.device, shown.devices, shown.places, row_number() over (partition by l.place_id order by l.event_ms desc, l.device) as nth
+        from mliot.frame_latest l join shown using (place_id)
+    ) ranked where nth <= %(devices)s
 )
-select l.device, l.place_id, l.event_ms, l.frame_id, l.payload
-from mliot.frame_latest l join shown using (place_id)
+select l.device, l.place_id, l.event_ms, l.frame_id, size.measured, newest.devices, newest.places,
+    case when size.measured <= %(values)s then l.payload else (
+        select jsonb_object_agg(key, value) from (
+            select key, value from jsonb_each(l.payload) order by array_position(%(known)s::text[], key), key limit %(values)s
+        ) kept
+    ) end as payload
+from mliot.frame_latest l join newest using (device)
+cross join lateral (select count(*) as measured from jsonb_object_keys(l.payload)) size
 order by l.place_id, l.device
 """
 
-_PLACES = "select count(distinct place_id) from mliot.frame_latest"
-
 _INTERVALS = """
-with shown as (
-    select place_id, max(event_ms) as newest_ms from mliot.frame_latest group by place_id order by newest_ms desc limit %(places)s
-)
 select device, percentile_disc(0.5) within group (order by gap_ms)
 from (
-    select l.device, r.event_ms - lag(r.event_ms) over (partition by l.device order by r.event_ms) as gap_ms
-    from mliot.frame_latest l join shown using (place_id)
-    cross join lateral (select event_ms from mliot.frame f where f.device = l.device order by event_ms desc limit %(frames)s) r
+    select of.device, r.event_ms - lag(r.event_ms) over (partition by of.device order by r.event_ms) as gap_ms
+    from unnest(%(devices)s::text[]) as of(device)
+    cross join lateral (select event_ms from mliot.frame f where f.device = of.device order by event_ms desc limit %(frames)s) r
 ) gaps
 where gap_ms > 0
 group by device
@@ -152,17 +163,14 @@ class Line(NamedTuple):
     since_ms: int
 
 
-async def readings(store: Connection) -> tuple[tuple[Reading, ...], int]:
-    """The newest frame of every device of the places shown, and how many places there are in all."""
-    found = await _rows(store, Reading, _READINGS, {"places": PLACES})
-    cursor = await store.execute(_PLACES)
-    row = await cursor.fetchone()
-    return found, int(row[0]) if row else 0
+async def readings(store: Connection, known: Iterable[str]) -> tuple[Reading, ...]:
+    """The newest frames of the places that were heard of last, with so many values as are shown, those named in ``known`` first."""
+    return await _rows(store, Reading, _READINGS, {"places": PLACES, "devices": DEVICES, "values": VALUES, "known": list(known)})
 
 
-async def intervals(store: Connection) -> Mapping[str, int]:
+async def intervals(store: Connection, devices: Sequence[str]) -> Mapping[str, int]:
     """Each device's usual time between two frames in milliseconds: the median of its newest few; devices with one frame are left out."""
-    cursor = await store.execute(_INTERVALS, {"places": PLACES, "frames": INTERVAL_FRAMES})
+    cursor = await store.execute(_INTERVALS, {"devices": list(devices), "frames": INTERVAL_FRAMES})
     return {device: int(gap_ms) for device, gap_ms in await cursor.fetchall()}
 
 

@@ -8,13 +8,17 @@ from mliot.monitoring.reports import Report
 
 @dataclass(frozen=True)
 class Reading:
-    """The newest frame of one device."""
+    """The newest frame of one device. ``payload`` holds what is shown of the ``measured`` values; its place has so many ``devices``, and
+    there are so many ``places`` in all."""
 
     device: str
     place_id: str
     event_ms: int
     frame_id: str
     payload: Mapping[str, float]
+    measured: int = 0
+    devices: int = 0
+    places: int = 0
 
 
 @dataclass(frozen=True)
@@ -197,3 +201,5 @@ class Snapshot:
     dagster: Peer | None = None
     reports: Mapping[str, Report] = field(default_factory=dict)
     """The newest drift report of each use case that has one."""
+    disk: str = ""
+    """Why the disk of the stack's home needs a look."""

@@ -27,6 +27,12 @@ PEERS_EVERY_S = 3.0
 HISTORY_EVERY_S = 5.0
 SLOW_EVERY_S = 15.0
 LEAST_REST_S = 0.05
+REST_TIMES = 4
+"""A poll rests so many times as long as it took: a full store gives it no more than a fifth of its time."""
+FRESH_MS = 3000
+"""A page that is opened shows what was read so lately, and gets the next pass as soon as it is there."""
+LONGEST_REST_S = 5.0
+"""But no longer: a store that was away is to be seen again."""
 
 
 @dataclass
@@ -59,12 +65,12 @@ class StoreReader:
     async def read(self, store: Connection) -> StoreRows:
         """Everything, of which the slower parts may be from an earlier pass."""
         now_ms = self._clock.now_ms()
-        readings, places = await queries.readings(store)
+        readings = await queries.readings(store, self._measurements)
         shown = pairs(self._use_cases, self._grains, readings, now_ms)
         self._rows = replace(
             self._rows,
             readings=readings,
-            places=places,
+            places=readings[0].places if readings else 0,
             newest=await queries.newest_answers(store, shown),
             commands=await queries.commands(store, sorted({r.place_id for r in readings})),
         )
@@ -78,7 +84,7 @@ class StoreReader:
         if self._slow.now(self._clock):
             self._rows = replace(
                 self._rows,
-                intervals=await queries.intervals(store),
+                intervals=await queries.intervals(store, [reading.device for reading in readings]),
                 refusals=await queries.refusals(store, now_ms),
                 unknown=await queries.unknown(store, self._measurements, now_ms),
                 champion_scored={name: await queries.scored(store, name, now_ms, shadow=False) for name in self._use_cases},
@@ -94,11 +100,14 @@ class StoreReader:
 class Watch:
     """Runs the polls and keeps the newest snapshot. Nothing is asked of anybody while nobody looks."""
 
-    def __init__(self, reader: StoreReader, link: StoreLink, peers: Peers, reports: Reports, clock: Clock) -> None:
+    def __init__(
+        self, reader: StoreReader, link: StoreLink, peers: Peers, reports: Reports, clock: Clock, *, disk_problem: Callable[[], str]
+    ) -> None:
         self._reader = reader
         self._link = link
         self._peers = peers
         self._reports = reports
+        self._disk_problem = disk_problem
         self._clock = clock
         self._viewers: dict[str, Viewer] = {}
         self._store_wanted = asyncio.Event()
@@ -127,11 +136,12 @@ class Watch:
         self._viewers.pop(viewer_id, None)
 
     async def fresh(self, within_s: float) -> Snapshot:
-        """The newest snapshot while somebody looks, else that of the next pass.
+        """The newest snapshot while somebody looks, or where it is newer than :data:`FRESH_MS`, else that of the next pass.
 
         Where the pass takes longer than ``within_s``, the last one, which tells its age.
         """
-        if self._viewers and self.snapshot.read_ms:
+        read_ms = self.snapshot.read_ms
+        if read_ms and (self._viewers or self._clock.now_ms() - read_ms < FRESH_MS):
             return self.snapshot
         self._read.clear()
         self._want()
@@ -150,10 +160,11 @@ class Watch:
             wanted.clear()
             started = self._clock.monotonic()
             await act()
+            took_s = self._clock.monotonic() - started
             self._publish()
             if self._viewers:
                 wanted.set()
-            await asyncio.sleep(max(LEAST_REST_S, started + every_s - self._clock.monotonic()))
+            await asyncio.sleep(max(LEAST_REST_S, min(LONGEST_REST_S, REST_TIMES * took_s), started + every_s - self._clock.monotonic()))
 
     async def _read_store(self) -> None:
         now = self._clock.now_ms
@@ -168,7 +179,7 @@ class Watch:
 
     async def _ask_peers(self) -> None:
         services = await self._peers.services()
-        self.snapshot = replace(self.snapshot, services=services)
+        self.snapshot = replace(self.snapshot, services=services, disk=self._disk_problem())
         if not self._peers_slow.now(self._clock):
             return
         kept = asyncio.to_thread(self._reports.kept)

@@ -18,6 +18,10 @@ from mliot.messages import Frame
 LONGEST_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
 LONGEST_DEPTH = 32
+MAX_MEASUREMENTS = 256
+"""In one frame: each takes room in the store's row and work on every page that shows it."""
+TOO_MANY_NEW = "too many new "
+"""So begins the refusal of a frame that brings more new names than are allowed; the dashboard knows it by that."""
 MEASUREMENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _TIMES = ("timestamp", "date")
 _SECONDS_BELOW = 100_000_000_000
@@ -31,7 +35,7 @@ def frame_id(device: str, event_ms: int, message: bytes) -> str:
 
 def frame_schema(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
     """What :func:`parse_frame` takes, as a JSON schema (2020-12); not in it: that times lie between the retention and five minutes ahead of
-    now, and that a date is ISO 8601."""
+    now, that a date is ISO 8601, and that the times are none of the measurements counted."""
     name, none = {"type": "string", "pattern": f"^{NAME}{END}"}, {"enum": [None, ""]}
     number = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
     known = {
@@ -65,6 +69,7 @@ def _payload_schema(known: Mapping[str, Any], number: Mapping[str, Any], stamp: 
         "properties": {"timestamp": True, "date": True, **known},
         "additionalProperties": number,
         "propertyNames": {"pattern": f"^{MEASUREMENT_NAME.pattern}{END}"},
+        "maxProperties": MAX_MEASUREMENTS + len(_TIMES),
         "not": {"propertyNames": {"enum": list(_TIMES)}},
         "anyOf": [
             {"required": ["timestamp"], "properties": {"timestamp": stamp}},
@@ -193,6 +198,9 @@ def _event_ms(payload: Mapping[str, object]) -> int | None:
 
 
 def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measurement]) -> dict[str, float]:
+    carried = len(payload) - sum(name in payload for name in _TIMES)
+    if carried > MAX_MEASUREMENTS:
+        raise Rejected(f"payload holds {carried} measurements; at most {MAX_MEASUREMENTS} are allowed")
     numbers: dict[str, float] = {}
     for name, value in payload.items():
         if name in _TIMES:

@@ -93,6 +93,7 @@ class ServiceStatus:
             if what and what != self._problem:
                 self._err(what)
             self._problem = what
+
     def withheld(self, reasons: Mapping[str, str]) -> dict[str, str]:
         """What the service withholds from now on, and why, by subject. Returns each changed reason, empty where it is over."""
         with self._lock:

@@ -1,18 +1,23 @@
 """Every setting of MLIoT in one typed object, read once from ``MLIOT_*`` variables (and ``.env``) and passed down."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from mliot.errors import SettingError
 
 PREFIX = "MLIOT_"
 HOST = "127.0.0.1"
+STACK_MARK = "_MLIOT_STACK"
+"""In the environment of every process of a local stack: the stack's home. Such a process has all its settings from that environment."""
+HOME = ".mliot"
+ENV_FILE = ".env"
 Port = Annotated[int, Field(ge=1, le=65535)]
 NO_SETTINGS = frozenset({"MLIOT_WAREHOUSE", "MLIOT_DAGSTER_STORAGE", "MLIOT_DATA"})
 """Variables of ours that are no settings: the stack hands the first two to dbt and Dagster, benchmarks read their data from the third."""
@@ -21,9 +26,13 @@ NO_SETTINGS = frozenset({"MLIOT_WAREHOUSE", "MLIOT_DAGSTER_STORAGE", "MLIOT_DATA
 class Settings(BaseSettings):
     """The settings. Each field is the variable ``MLIOT_<FIELD>``; its description is what ``docs/settings.md`` prints."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=False)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True, hide_input_in_errors=False)
 
-    home: Path = Field(Path(".mliot"), description="Folder of everything the local stack keeps: data, logs, models, journals.")
+    home: Path = Field(
+        Path(HOME),
+        description="Folder of everything the local stack keeps: data, logs, models, journals; "
+        "where it is not set, the nearest .mliot in the working folder or above it.",
+    )
     usecases: Path | None = Field(None, description="Folder of further use case files, beside the built-in ones.")
     features: Path | None = Field(None, description="Folder of further dbt models, one SQL file a window grain or feature model.")
     measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
@@ -65,6 +74,11 @@ class Settings(BaseSettings):
     idle_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         5, description="A partition silent for this long no longer holds windows open, in seconds."
     )
+    new_names: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        2000,
+        description="New device names, and as many new place names, that may come through one MQTT subscription in an hour, "
+        "and a tenth as many new names of measurements; frames beyond that are dead letters.",
+    )
     transaction_s: Annotated[float, Field(ge=1, le=900)] = Field(15, description="Budget of one commit, in seconds.")
 
     fleet_rooms: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Rooms in the simulated fleet, the reference room included.")
@@ -88,6 +102,12 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Shape of log lines; auto: console on a terminal, else json."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _unset(cls, value: Any, info: ValidationInfo) -> Any:
+        """An empty variable sets a setting that may be missing to that: so a stack can hand down also what it was not given."""
+        return None if value == "" and info.field_name and cls.model_fields[info.field_name].default is None else value
 
     @field_validator("kafka_bootstrap", "mqtt_cluster")
     @classmethod
@@ -193,20 +213,46 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """The settings as environment and ``.env`` have them.
+        """The settings as environment and ``.env`` have them, with the home that is set or the nearest above the working folder.
 
+        ``.env`` is that of the working folder, and before it that beside the home; a process of a stack reads none.
         Raises :class:`SettingError`: variable, value, what is allowed; or which variable ``MLIOT_*`` is no setting.
         """
+        given = EnvSettingsSource(cls).env_vars
+        home, files = None, [] if STACK_MARK in os.environ else [Path(ENV_FILE).absolute()]
+        if not any(f"{PREFIX}home".lower() in names for names in (given, *map(_in_file, files))):
+            home = nearest_home(Path.cwd())
+            files = [home.with_name(ENV_FILE), *files] if home and files else files
         unknown = [
-            *(_unknown(name) for name in _not_known(EnvSettingsSource(cls).env_vars)),
-            *(f"{_unknown(name)} (in {cls.model_config['env_file']})" for name in _not_known(DotEnvSettingsSource(cls).env_vars)),
+            *(_unknown(name) for name in _not_known(given)),
+            *(f"{_unknown(name)} (in {_near(file)})" for file in dict.fromkeys(files) for name in _not_known(_in_file(file))),
         ]
         if unknown:
             raise SettingError("; ".join(unknown))
         try:
-            return cls()
+            found = cls(_env_file=files)
         except ValidationError as error:
             raise SettingError("; ".join(_line(e["loc"], e["input"], e["msg"]) for e in error.errors())) from None
+        return found if home is None else found.model_copy(update={"home": home})
+
+    @classmethod
+    def read_of_stack(cls) -> Self:
+        """As :meth:`read`, for what only makes sense beside a stack, or a store, that is there already.
+
+        Raises :class:`SettingError` too where no home is set, none is found, and the store is no server of the user's own.
+        """
+        found = cls.read()
+        if "home" not in found.model_fields_set and not found.postgres_dsn.get_secret_value():
+            raise SettingError(
+                f"there is no stack: no {HOME} in {Path.cwd()} or above it; "
+                f"go where 'mliot up' was called, or set {PREFIX}HOME to its folder"
+            )
+        return found
+
+
+def nearest_home(start: Path) -> Path | None:
+    """The folder ``.mliot`` in ``start`` or the nearest above it; None where there is none."""
+    return next((folder / HOME for folder in (start, *start.parents) if (folder / HOME).is_dir()), None)
 
 
 SECRET_FIELDS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
@@ -221,6 +267,14 @@ def shown(name: str, value: object) -> str:
 def _line(loc: tuple[int | str, ...], value: object, message: str) -> str:
     name = str(loc[0]) if loc else "?"
     return f"{PREFIX}{name.upper()}={shown(name, value)}: {message.removeprefix('Value error, ')}"
+
+
+def _in_file(path: Path) -> Iterable[str]:
+    return DotEnvSettingsSource(Settings, env_file=path).env_vars
+
+
+def _near(file: Path) -> str:
+    return ENV_FILE if file.parent == Path.cwd() else str(file)
 
 
 def _not_known(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from mliot.settings import PREFIX, Settings
 
 HEAD = """# Settings
-Every setting is an environment variable; `.env` in the working folder is read too. A wrong one ends the start with one line that names
+Every setting is an environment variable; `.env` in the working folder is read too, and before it the one beside the
+stack's `.mliot`, if that lies further up. A wrong one ends the start with one line that names
 the variable, its value and what is allowed; a misspelt one with a line that names the nearest of these. `mliot up` refuses a stack that
 runs with other settings, and says which differ. This page is made from `mliot/settings.py` by `python -m mliot.settings_docs`.
 

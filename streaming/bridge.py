@@ -19,15 +19,25 @@ from mliot.messages import Ack, place_of, traceparent_of
 from mliot.settings import Settings
 from streaming.loop import broker_performers
 from streaming.mqtt import MqttBroker
+from streaming.newnames import NamesFile, NewNames
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
 from streaming.process import main, serve
 
-SUBSCRIPTIONS = (*map(topic_filter, FRAME_TOPICS), *UPLINK_FILTERS, topic_filter(ACK_TOPIC))
+FRAME_SUBSCRIPTIONS = (*map(topic_filter, FRAME_TOPICS), *UPLINK_FILTERS)
+SUBSCRIPTIONS = (*FRAME_SUBSCRIPTIONS, topic_filter(ACK_TOPIC))
+_DOORS = {subscription.partition("/")[0]: subscription for subscription in FRAME_SUBSCRIPTIONS}
 _ACKS = msgspec.json.Decoder(DeviceAck)
+FLEET_NAMES_A_ROOM = 4
+"""The simulated fleet may be as large as its settings say: those names are no surprise."""
 
 
-def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int) -> Outcome:
-    """One record a message, in order: a frame, an ack, or a dead letter with its reason. Pure."""
+def decide(
+    batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int, names: NewNames | None = None
+) -> Outcome:
+    """One record a message, in order: a frame, an ack, or a dead letter with its reason. Pure, but for ``names``, which learns.
+
+    Without ``names`` as many new ones may come as will.
+    """
     out = Outcome("bridge", now_ms)
     out.counts["read"] = len(batch)
     for message in batch:
@@ -44,6 +54,9 @@ def decide(batch: Sequence[Received], *, measurements: Mapping[str, Measurement]
                     retention_ms=retention_ms,
                     body=decode_uplink(message.topic, message.payload),
                 )
+                if names and (why := names.refusal(frame, door(message.topic), measurements, now_ms)):
+                    out.counts["too_many_new"] += 1
+                    raise Rejected(why)
                 out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
                 if frame.undated:
                     out.counts["undated"] += 1
@@ -75,6 +88,11 @@ def parse_ack(message: Received) -> Ack:
     )
 
 
+def door(topic: str) -> str:
+    """The subscription through which a message on ``topic`` came. Whoever publishes may make up a level, but not the subscription."""
+    return _DOORS[topic.partition("/")[0]]
+
+
 def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effects:
     """Receive, decide, deliver, acknowledge; in this order, or a crash would lose what was acknowledged too early."""
     while True:
@@ -87,9 +105,14 @@ def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effect
 def run(settings: Settings) -> None:
     """The bridge as a process, until it is told to stop."""
     measurements, clock = load_measurements(settings.measurements), SystemClock()
+    file = NamesFile(settings)
+    names = file.read(settings.new_names + FLEET_NAMES_A_ROOM * settings.fleet_rooms)
 
     def decided(batch: Sequence[Received]) -> Outcome:
-        return decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=clock.now_ms())
+        now_ms = clock.now_ms()
+        outcome = decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=now_ms, names=names)
+        file.save(names, now_ms)
+        return outcome
 
     with MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker:
         serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker))

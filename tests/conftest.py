@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from mliot.featuremodels import FeatureModels, load_feature_models
@@ -15,6 +16,10 @@ from mliot.settings import Settings
 from mliot.stack.standalone import StandaloneServer
 from mliot.warehouse.dbt import compile_for_stream, stream_manifest
 from tests import constantmodel, freeports
+
+# how long an example takes says how busy the machine is, not whether the property holds
+hypothesis.settings.register_profile("mliot", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("mliot")
 
 SaveConstantModel = Callable[..., str]
 CompiledSettings = Callable[..., Settings]

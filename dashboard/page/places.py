@@ -28,12 +28,14 @@ class DeviceBlock:
                 self._name = link(view.device, view.trace, "name", title="Trace of this reading")
                 self._age = Age(view.stamp)
             self._values = Keyed[ValueView](box("dl", "values"), lambda v: f"{v.name}\0{v.unit}", ValueCell)
+            self._more = text("p", view.more, "note")
         self._values.show(view.values)
 
     def show(self, view: DeviceView) -> None:
         set_attribute(self._name, "href", view.trace)
         self._age.show(view.stamp)
         self._values.show(view.values)
+        self._more.text = view.more
 
 
 class AnswerBlock:
@@ -63,12 +65,14 @@ class PlaceCard:
             self._answers = Keyed[AnswerView](box("div", "answers"), lambda a: a.title, AnswerBlock)
             self._charts = Keyed[Chart](box("div", "charts"), lambda c: c.title, ChartElement)
             self._devices = Keyed[DeviceView](box("div", "devices"), lambda d: d.device, DeviceBlock)
+            self._more = text("p", view.more, "note")
         self.show(view)
 
     def show(self, view: PlaceView) -> None:
         self._answers.show(view.answers)
         self._charts.show(view.charts)
         self._devices.show(view.devices)
+        self._more.text = view.more
 
 
 def place_grid(parent: Element) -> Keyed[PlaceView]:

@@ -13,6 +13,7 @@ from mliot.settings import Settings
 
 _HERE = Path(__file__).parent
 TITLE = "MLIoT"
+SEARCH_PATH = "/search"
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b57d0"/>'
     '<path d="M5 18h5l3-9 5 15 4-9h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>'
@@ -34,6 +35,8 @@ def shell(settings: Settings, now_ms: int) -> Iterator[TextElement]:
     with box("header", "top"):
         link(TITLE, "/", "brand", aria_label="MLIoT, overview")
         status = text("span", "", "status", role="status")
+        with box("form", "search", action=SEARCH_PATH, method="get", role="search"):
+            box("input", name="name", type="search", placeholder="Device or place", aria_label="Find a device or a place")
         with box("nav", aria_label="Other pages"):
             link("Reports", URL_PATH)
             link("Dagster", settings.dagster_address, target="_blank", rel="noopener")

@@ -8,6 +8,7 @@ from dashboard.queries import REFUSED_ROWS
 from dashboard.rows import NO_ANSWER, CommandRow, Health, Peer, Refusal, Snapshot, UnknownName
 from dashboard.view.places import Known
 from dashboard.view.wording import Stamp, number, title, trace_path, use_case_title, with_unit
+from mliot.frames import TOO_MANY_NEW
 from mliot.lineage.trace import clock_time, span_text
 from mliot.unknown import MAX_NAMES, OTHERS, nearest
 
@@ -187,8 +188,8 @@ class Problem:
 
 
 def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
-    """What is wrong now, the store first."""
-    found = []
+    """What is wrong now, the disk and the store first."""
+    found = [Problem(snapshot.disk[0].upper() + snapshot.disk[1:])] if snapshot.disk else []
     if snapshot.away:
         shown = f"what is shown was read at {clock_time(snapshot.read_ms)} UTC" if snapshot.read_ms else "nothing was read yet"
         since = Stamp(snapshot.away_since_ms) if snapshot.away_since_ms else None
@@ -202,4 +203,9 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
     for name, peer in (("the prediction endpoint", snapshot.endpoint), ("Dagster", snapshot.dagster)):
         if peer is not None and not peer.answers:
             found.append(Problem(f"No answer from {name}", Stamp(peer.since_ms)))
+    flood = [refusal for refusal in (snapshot.store.refusals if snapshot.store else ()) if refusal.reason.startswith(TOO_MANY_NEW)]
+    if flood:
+        worst = max(flood, key=lambda refusal: refusal.letters)
+        frames = sum(refusal.letters for refusal in flood)
+        found.append(Problem(f"{frames:,} frames were refused, most of them since {worst.reason}", Stamp(worst.newest_ms)))
     return tuple(found)

@@ -73,4 +73,4 @@ def _places_note(snapshot: Snapshot, shown: int) -> str:
         return NOT_READ if snapshot.away else READING
     if not rows.places:
         return NO_PLACES
-    return f"The {shown} heard of last, of {rows.places:,} places." if rows.places > shown else ""
+    return f"The {shown} heard of last, of {rows.places:,} places; the search finds the others." if rows.places > shown else ""

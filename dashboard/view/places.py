@@ -22,6 +22,11 @@ from mliot.grains import Grains
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 
+MAX_VALUES = 800
+"""On the whole page: each takes its page's making, and every viewer's browser, about a millisecond."""
+MIN_VALUES = 3
+"""Of a device, however many there are."""
+
 
 @dataclass(frozen=True)
 class ValueView:
@@ -38,6 +43,8 @@ class DeviceView:
     stamp: Stamp
     trace: str
     values: tuple[ValueView, ...]
+    more: str = ""
+    """How many values there was no room for."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class PlaceView:
     devices: tuple[DeviceView, ...]
     answers: tuple[AnswerView, ...]
     charts: tuple[Chart, ...]
+    more: str = ""
+    """How many devices there was no room for."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +100,31 @@ def _view(place: _Place) -> PlaceView:
     charts: list[Chart | None] = [] if served else [_reading_chart(place, None)]
     for use_case in served:
         charts += [_reading_chart(place, use_case), _answer_chart(place, use_case)]
-    devices = (reading for reading in place.rows.readings if reading.place_id == place.place_id)
+    devices = [reading for reading in place.rows.readings if reading.place_id == place.place_id]
     return PlaceView(
         place.place_id,
         tuple(_device(reading, place) for reading in devices),
         tuple(_answer(place, use_case) for use_case in served),
         tuple(one for one in charts if one is not None),
+        _more(max((reading.devices for reading in devices), default=0) - len(devices), "device"),
     )
+
+
+def _more(count: int, what: str) -> str:
+    return f"and {count:,} more {what}{'' if count == 1 else 's'}" if count > 0 else ""
 
 
 def _device(reading: Reading, place: _Place) -> DeviceView:
     """Known measurements in their file's order, then the others by name."""
     order = {name: at for at, name in enumerate(place.known.measurements)}
-    names = sorted(reading.payload, key=lambda name: (order.get(name, len(order)), name))
+    room = max(MIN_VALUES, MAX_VALUES // len(place.rows.readings))
+    names = sorted(reading.payload, key=lambda name: (order.get(name, len(order)), name))[:room]
     return DeviceView(
         reading.device,
         Stamp(reading.event_ms, reading_old_after_ms(place.rows.intervals.get(reading.device))),
         trace_path(reading.frame_id),
         tuple(_value(name, reading.payload[name], place.known) for name in names),
+        _more(max(reading.measured, len(reading.payload)) - len(names), "value"),
     )
 
 

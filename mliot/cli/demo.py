@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_table
+from mliot.cli.stack import COLOURS, PANEL, addresses, interruptible, status_page, tell_not_well
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient, UserError
 from mliot.grains import Grains
@@ -21,7 +21,7 @@ from mliot.stack import lifecycle, supervise
 from mliot.stack.health import Health
 from mliot.stack.plan import Part, plan
 from mliot.stack.progress import Decision, Progress, read_progress
-from mliot.stack.status import survey
+from mliot.stack.status import problems, survey
 from mliot.usecase import load_use_cases
 from mliot.warehouse.dbt import feature_models
 
@@ -44,11 +44,14 @@ def demo(
     interruptible()
 
     def report(part: Part, health: Health) -> None:
-        console.print(f"[{COLOURS[health.state]}]{health.state:>8}[/]  {part.name:<15} {health.detail or part.about}", highlight=False)
+        console.print(
+            f"[{COLOURS.get(health.state, 'red')}]{health.state:>8}[/]  {part.name:<15} {health.detail or part.about}", highlight=False
+        )
 
     try:
         started = lifecycle.up(settings, [part.name for part in plan(settings)], report)
-        Console().print(addresses(settings, started))
+        Console().print(addresses(settings, started.well))
+        tell_not_well(console, started)
         if once:
             _until_whole_chain(settings, within, console)
         else:
@@ -96,7 +99,7 @@ def _print_trace(settings: Settings, decision: Decision) -> None:
 
 
 def _page(settings: Settings) -> Group:
-    parts = status_table(survey(settings))
+    parts = status_page(survey(settings), problems(settings))
     try:
         return Group(parts, _decisions(read_progress(settings)))
     except Transient as error:

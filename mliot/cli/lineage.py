@@ -48,7 +48,7 @@ def trace(
     """The chain from frame to ack around one id, with the times between the hops."""
     if (id is None) == (device is None) or last != (device is not None):
         raise UserError("trace: give either an ID or --device NAME --last")
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     use_cases, grains = load_use_cases(settings.usecases), Grains.of(feature_models(settings))
     with connected(settings) as store:
         subject = find(store, grains, id) if id is not None else last_frame(store, device or "")
@@ -72,7 +72,7 @@ def audit(
 
     Ends with 0 only if nothing is missing, twice or foreign.
     """
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     use_cases = load_use_cases(settings.usecases)
     report = audit_until(settings, use_cases, SystemClock(), settle_s=settle, wait_s=wait, strict=strict)
     if json:
@@ -91,7 +91,7 @@ def list_command(
     json: Json = False,
 ) -> None:
     """Dead letters, newest first."""
-    with connected(Settings.read()) as store:
+    with connected(Settings.read_of_stack()) as store:
         found = list_letters(store, service=service, reason=reason, limit=limit)
         if json:
             _print_json([_as_fields(stored) for stored in found])
@@ -107,7 +107,7 @@ def show_command(
     json: Json = False,
 ) -> None:
     """One dead letter with its original bytes, escaped."""
-    with connected(Settings.read()) as store:
+    with connected(Settings.read_of_stack()) as store:
         stored = _letter(store, id)
         if json:
             _print_json(_as_fields(stored))
@@ -129,7 +129,7 @@ def replay_command(
         raise UserError("deadletter replay: give either IDs or --all")
     if ids and (reason or service):
         raise UserError("deadletter replay: --reason and --service go with --all")
-    settings, clock = Settings.read(), SystemClock()
+    settings, clock = Settings.read_of_stack(), SystemClock()
     with connected(settings) as store, Publisher(settings, clock) as publisher:
         if ids:
             chosen = list({stored.letter.dead_id: stored for stored in (_letter(store, id) for id in ids)}.values())

@@ -34,7 +34,7 @@ def unknown(
     json: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False,
 ) -> None:
     """Measurements of unknown names, by device: kept in their frames, but in no feature. Beside each the known name it is like."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     known = load_measurements(settings.measurements)
     with connected(settings) as store:
         found = read_unknown(store, known, limit)

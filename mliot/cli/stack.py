@@ -4,13 +4,14 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from mliot.clock import SystemClock
@@ -21,7 +22,7 @@ from mliot.stack import lifecycle, supervise
 from mliot.stack.health import Health
 from mliot.stack.logfiles import follow, last_lines
 from mliot.stack.plan import Part, plan
-from mliot.stack.status import PartStatus, as_json, healthy, survey
+from mliot.stack.status import PartStatus, as_json, healthy, problems, survey
 
 NOT_WELL = 1
 COLOURS = {"ok": "green", "waiting": "yellow", "starting": "yellow", "stopping": "yellow", "stopped": "dim"}
@@ -42,7 +43,8 @@ def up(
 ) -> None:
     """Start the stack, wait until every part is well, and print its addresses.
 
-    Parts that run already stay as they are. Ports are checked first. The first start fetches Kafka and Artemis (60 MB).
+    Parts that run already stay as they are. A part that does not become well is named, the others stay up, and the exit code is 1.
+    Ports are checked first. The first start fetches Kafka and Artemis (60 MB).
     A server of your own takes a part's place when its address is set: MLIOT_KAFKA_BOOTSTRAP, MLIOT_MQTT_URL, MLIOT_POSTGRES_DSN.
     """
     settings = Settings.read()
@@ -58,9 +60,12 @@ def up(
     try:
         started = lifecycle.up(settings, names, report)
         console.print(f"up after {time.monotonic() - began:.1f} s", highlight=False)
-        Console().print(addresses(settings, started))
+        Console().print(addresses(settings, started.well))
+        tell_not_well(console, started)
         if not foreground:
             lifecycle.leave(settings)
+            if started.not_well:
+                raise typer.Exit(NOT_WELL)
             return
         lifecycle.hold(settings)
         console.print("Ctrl-C stops it")
@@ -74,17 +79,18 @@ def up(
 
 def down() -> None:
     """Stop the stack, services before servers. It returns when the last process is gone; the data stays."""
-    typer.echo("down" if lifecycle.down(Settings.read()) else "nothing was running")
+    typer.echo("down" if lifecycle.down(Settings.read_of_stack()) else "nothing was running")
 
 
 def status(as_data: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False) -> None:
     """Ask every part how it is: state, rate, lag, memory, last error. Exit code 1 when something that was started is not well."""
-    found = survey(Settings.read())
+    settings = Settings.read_of_stack()
+    found, wrong = survey(settings), problems(settings)
     if as_data:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(as_json(found)), indent=2).decode() + "\n")
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(as_json(found, wrong)), indent=2).decode() + "\n")
     else:
-        Console().print(status_table(found))
-    if not healthy(found):
+        Console().print(status_page(found, wrong))
+    if not healthy(found, wrong):
         raise typer.Exit(NOT_WELL)
 
 
@@ -94,7 +100,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
 ) -> None:
     """Show what a part wrote to its log."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     names = [one.name for one in plan(settings) if not one.external] + ["supervisor"]
     if part is not None and part not in names:
         raise UserError(f"{part!r} has no log; those that have are {', '.join(names)}")
@@ -110,7 +116,7 @@ def logs(
 
 def env() -> None:
     """Print the stack's addresses as shell assignments, for any other tool: [cyan]env $(mliot env) TOOL[/cyan]."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     addresses = {
         "MLIOT_MQTT_URL": settings.mqtt_address,
         "MLIOT_KAFKA_BOOTSTRAP": settings.kafka_address,
@@ -125,7 +131,7 @@ def env() -> None:
 
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete everything that the stack keeps: readings, models, history. It must be down, and it asks first."""
-    settings = Settings.read()
+    settings = Settings.read_of_stack()
     home = settings.home.absolute()
     if not home.exists():
         typer.echo(f"{home}: there is nothing")
@@ -148,6 +154,14 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def tell_not_well(console: Console, started: lifecycle.Started) -> None:
+    """One line for each part that is not well."""
+    for why in started.not_well.values():
+        console.print(safe(f"not well: {why}", "red"), soft_wrap=True)
+    if started.not_well:
+        console.print("the other parts are up; mliot up again once the cause is gone, mliot down stops all")
+
+
 def addresses(settings: Settings, parts: tuple[Part, ...]) -> Table:
     """Where the parts are to be reached, for people."""
     table = Table("", "address")
@@ -157,19 +171,26 @@ def addresses(settings: Settings, parts: tuple[Part, ...]) -> Table:
         "endpoint": ("Prediction endpoint", settings.endpoint_address),
         "artemis": ("MQTT broker", settings.mqtt_address),
         "kafka": ("Kafka", settings.kafka_address),
-        "postgres": ("PostgreSQL (mliot env has its password)", _without_password(settings.postgres_address)),
+        "postgres": ("PostgreSQL (mliot env has its password)", settings.postgres_address),
     }
     started = {part.name for part in parts}
-    for name, row in rows.items():
+    for name, (what, address) in rows.items():
         if name in started:
-            table.add_row(*row)
+            table.add_row(what, without_password(address))
     return table
 
 
-def _without_password(dsn: str) -> str:
-    address = urlsplit(dsn)
-    user = f"{address.username}@" if address.username else ""
-    return address._replace(netloc=user + address.netloc.rpartition("@")[2]).geturl()
+def without_password(address: str) -> str:
+    """``address`` for people: whatever stands for a password in it, before the host or among the parameters, left out."""
+    parts = urlsplit(address)
+    user = f"{parts.username}@" if parts.username else ""
+    query = "&".join(one for one in parts.query.split("&") if not one.partition("=")[0].endswith("password"))
+    return parts._replace(netloc=user + parts.netloc.rpartition("@")[2], query=query).geturl()
+
+
+def status_page(statuses: list[PartStatus], wrong: Sequence[str]) -> Group:
+    """What is wrong with the whole, and one row a part."""
+    return Group(*(safe(problem, "red") for problem in wrong), status_table(statuses))
 
 
 def status_table(statuses: list[PartStatus]) -> Table:

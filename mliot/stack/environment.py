@@ -19,12 +19,11 @@ ADDRESSES = {
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Every setting as ``MLIOT_*``, defaults too (an ``.env`` file must not come in between). It holds secrets: never log it.
+    """Every setting as ``MLIOT_*``, defaults and what is not set too (an ``.env`` file must not come in between).
 
-    Paths are absolute: the processes' folder may be another.
+    It holds secrets: never log it. Paths are absolute: the processes' folder may be another.
     """
-    values = {name: getattr(settings, name) for name in Settings.model_fields}
-    return {_variable(name): _text(value) for name, value in values.items() if value is not None}
+    return {_variable(name): _text(getattr(settings, name)) for name in Settings.model_fields}
 
 
 def settings_in(variables: Mapping[str, str]) -> Settings:
@@ -58,6 +57,8 @@ def _variable(name: str) -> str:
 
 def _text(value: object) -> str:
     match value:
+        case None:
+            return ""
         case SecretStr():
             return value.get_secret_value()
         case Path():

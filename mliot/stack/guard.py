@@ -1,16 +1,20 @@
 """``python -m mliot.stack.guard PART SIGNAL COMMAND...`` becomes COMMAND, tied to the life of the process that started it.
 
 First it ends what an earlier life of the same part left behind (workers of a killed parent that still hold its port). Then it asks
-the kernel for SIGNAL as soon as its parent dies (Linux; elsewhere :mod:`mliot.stack.watch` does it), and replaces itself by COMMAND, which
-heeds SIGINT and SIGTERM whatever this process was started with. It costs nothing afterwards.
+the kernel for SIGNAL as soon as its parent dies (Linux; elsewhere :mod:`mliot.stack.watch` does it), waits for space on the disk where
+there is none, and replaces itself by COMMAND, which heeds SIGINT and SIGTERM whatever this process was started with. It costs nothing
+afterwards.
 """
 
 import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
-from mliot.stack.processes import PART_MARK, STACK_MARK, end, of_stack
+from mliot.settings import STACK_MARK
+from mliot.stack.processes import PART_MARK, end, of_stack
+from mliot.stack.space import wait_for_space
 
 PR_SET_PDEATHSIG = 1
 LEFTOVERS_S = 10
@@ -32,6 +36,8 @@ def main(arguments: list[str]) -> None:
     for heeded in (signal.SIGINT, signal.SIGTERM):
         # what a process ignores is inherited, a shell's background job ignores SIGINT, and Java never heeds what it was started to ignore
         signal.signal(heeded, signal.SIG_DFL)
+    if home:
+        wait_for_space(Path(home), lambda why: print(why, file=sys.stderr, flush=True))  # noqa: T201
     os.execvp(command[0], command)  # noqa: S606 - it replaces this process, which is the purpose
 
 

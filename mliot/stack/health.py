@@ -21,7 +21,7 @@ from mliot.services import metrics_port
 from mliot.settings import HOST, Settings
 
 ANSWER_S = 3
-State = Literal["ok", "waiting", "starting", "stopping", "away"]
+State = Literal["ok", "waiting", "starting", "stopping", "stopped", "away"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def endpoint(settings: Settings) -> Health:
 
 
 def dashboard(settings: Settings) -> Health:
-    return http(settings.dashboard_address)
+    return http(f"{settings.dashboard_address}/health")
 
 
 def dagster_web(settings: Settings) -> Health:

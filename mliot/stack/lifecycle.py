@@ -4,15 +4,16 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psutil
 
 from mliot.clock import Deadline, SystemClock
-from mliot.errors import UserError
+from mliot.errors import MliotError, UserError
 from mliot.settings import Settings
 from mliot.stack import jars, postgres, supervise
 from mliot.stack.environment import differences
@@ -21,8 +22,9 @@ from mliot.stack.logfiles import last_lines
 from mliot.stack.plan import Part, choose, plan, startable
 from mliot.stack.ports import require_distinct, require_free
 from mliot.stack.processes import end, of_stack
+from mliot.stack.space import space
 from mliot.stack.supervise import log_path
-from mliot.stack.watch import describe, starter_file
+from mliot.stack.watch import describe, starter_file, supervisor_file
 
 LOOK_EVERY_S = 0.1
 SUPERVISOR_S = 15
@@ -31,18 +33,33 @@ DOWN_S = 60
 Report = Callable[[Part, Health], None]
 
 
-def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, ...]:
-    """Start the parts named (all, where none is) and what they need; returns them when all are well, each told to ``report`` as it comes.
+@dataclass(frozen=True)
+class Started:
+    """The parts that were asked for, and why some of them are not well (by name); the others run."""
 
-    Parts that run already stay as they are. On any failure, and on Ctrl-C, a stack that this call began is taken down again.
+    parts: tuple[Part, ...]
+    not_well: Mapping[str, str]
+
+    @property
+    def well(self) -> tuple[Part, ...]:
+        return tuple(part for part in self.parts if part.name not in self.not_well)
+
+
+def up(settings: Settings, names: Iterable[str], report: Report) -> Started:
+    """Start the parts named (all, where none is) and what they need; returns when each is well or had its time, as told to ``report``.
+
+    Parts that run already stay as they are. A part that does not become well holds up those that need it and no other. Where none is well,
+    on a mistake, and on Ctrl-C, a stack that this call began is taken down again.
     A stack that this call began ends with this process, whatever ends it, until :func:`leave` is called.
 
-    Raises :class:`UserError`: a measurement or use case cannot be used, a port is given twice or taken, the running stack has other
-    settings, an archive cannot be fetched, a part does not become well.
+    Raises :class:`UserError`: a measurement or use case cannot be used, the disk is full, a port is given twice or taken, the running
+    stack has other settings, an archive cannot be fetched, no part becomes well.
     """
     from mliot.warehouse.dbt import check_declarations  # 90 ms of DuckDB that no other command needs
 
     check_declarations(settings)
+    if why := space(settings.home).problem:
+        raise UserError(why)
     parts = plan(settings)
     chosen = choose(parts, names)
     require_distinct((part.name, listener) for part in chosen if not part.external for listener in part.listeners)
@@ -64,12 +81,14 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> tuple[Part, 
             part.prepare(settings)
         if supervisor is None:
             supervisor = _start_supervisor(settings, parts)
-        _start_each(settings, supervisor, chosen, {part.name for part in starting}, report)
+        not_well = _start_each(settings, supervisor, chosen, {part.name for part in starting}, report)
+        if len(not_well) == len(chosen):
+            raise UserError("; ".join(not_well.values()))
     except BaseException:
         if begun:
             down(settings)
         raise
-    return chosen
+    return Started(chosen, not_well)
 
 
 def hold(settings: Settings) -> None:
@@ -99,6 +118,7 @@ def down(settings: Settings) -> bool:
                 process.wait(DOWN_S)
     end(of_stack(home), within_s=SUPERVISOR_S)
     leave(settings)
+    supervisor_file(settings.home.absolute()).unlink(missing_ok=True)  # of one that was killed: what is down now was told to be
     return found
 
 
@@ -124,27 +144,43 @@ def _start_supervisor(settings: Settings, parts: tuple[Part, ...]) -> supervise.
     return supervisor
 
 
-def _start_each(settings: Settings, supervisor: supervise.Supervisor, parts: Sequence[Part], starting: Set[str], report: Report) -> None:
-    """Start each part as soon as what it needs is well; the first failure, and Ctrl-C, call the others off."""
+def _start_each(
+    settings: Settings, supervisor: supervise.Supervisor, parts: Sequence[Part], starting: Set[str], report: Report
+) -> dict[str, str]:
+    """Start each part as soon as what it needs is well. Answers why parts are not well, by name; Ctrl-C calls all off."""
     off = threading.Event()
-    left, well = list(parts), set[str]()
+    left, well, not_well = list(parts), set[str](), dict[str, str]()
     with ThreadPoolExecutor(len(parts)) as pool:
         waits: dict[Future[Health], Part] = {}
         try:
-            while len(well) < len(parts):
-                for part in startable((one for one in parts if one.name not in well), well):
-                    if part not in left:
-                        continue
+            while left or waits:
+                for part in _hopeless(left, not_well):
+                    left.remove(part)
+                    needed = ", ".join(name for name in part.needs if name in not_well)
+                    not_well[part.name] = f"{part.name} is not started, since it needs {needed}"
+                    report(part, Health("stopped", f"needs {needed}"))
+                unsettled = [part for part in parts if part.name not in well and part.name not in not_well]
+                for part in (one for one in startable(unsettled, well) if one in left):
                     left.remove(part)
                     if part.name in starting:
                         supervisor.start(part)
                     waits[pool.submit(until_well, settings, part, off)] = part
                 for wait in wait_for(waits, return_when=FIRST_COMPLETED).done:
                     part = waits.pop(wait)
-                    report(part, wait.result())
-                    well.add(part.name)
+                    try:
+                        report(part, wait.result())
+                        well.add(part.name)
+                    except MliotError as error:
+                        not_well[part.name] = str(error)
+                        report(part, Health("away", str(error)))
         finally:
             off.set()
+    return not_well
+
+
+def _hopeless(left: Iterable[Part], not_well: Mapping[str, str]) -> list[Part]:
+    """Those of ``left`` that need a part that did not become well. Pure."""
+    return [part for part in left if any(name in not_well for name in part.needs)]
 
 
 def until_well(settings: Settings, part: Part, off: threading.Event) -> Health:

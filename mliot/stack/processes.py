@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-STACK_MARK = "_MLIOT_STACK"
+from mliot.settings import STACK_MARK
+
 PART_MARK = "_MLIOT_PART"
 
 

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-import psycopg
-
-from mliot.errors import Transient
 from mliot.lineage.store import connected
 from mliot.settings import Settings
 
@@ -52,24 +49,21 @@ class Progress:
 
 
 def read_progress(settings: Settings, newest: int = 8) -> Progress:
-    """The progress as of now. Raises :class:`Transient` while the store is away."""
-    try:
-        with connected(settings) as store:
-            counts = store.execute(
-                """
-                select (select count(*) from frame) as frames, (select count(*) from feature) as features,
-                    (select count(*) from prediction where not shadow) as predictions
-                """
-            ).fetchone()
-            rows = store.execute(
-                """
-                select c.command_id, c.place_id, c.device, c.action, c.value, p.model_version, c.state, c.decided_ms, c.at_ms
-                from command_now c join prediction p on p.id = c.prediction_id
-                order by c.decided_ms desc limit %s
-                """,
-                (newest,),
-            ).fetchall()
-    except psycopg.Error as error:
-        raise Transient(f"the store does not answer: {error}") from error
+    """The progress as of now. Raises :class:`mliot.errors.Transient` while the store is away or empty."""
+    with connected(settings) as store:
+        counts = store.execute(
+            """
+            select (select count(*) from mliot.frame) as frames, (select count(*) from mliot.feature) as features,
+                (select count(*) from mliot.prediction where not shadow) as predictions
+            """
+        ).fetchone()
+        rows = store.execute(
+            """
+            select c.command_id, c.place_id, c.device, c.action, c.value, p.model_version, c.state, c.decided_ms, c.at_ms
+            from mliot.command_now c join mliot.prediction p on p.id = c.prediction_id
+            order by c.decided_ms desc limit %s
+            """,
+            (newest,),
+        ).fetchall()
     assert counts is not None
     return Progress(**counts, decisions=tuple(Decision(**row) for row in rows))

@@ -1,6 +1,6 @@
 """How every part of the stack is, asked now: the supervisor's word, the part's own, and the memory that it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +15,10 @@ from mliot.stack.crashes import NEWEST_LINES, OVER_S, crashes
 from mliot.stack.health import Health
 from mliot.stack.logfiles import last_lines
 from mliot.stack.plan import Part, plan
+from mliot.stack.processes import of_stack
+from mliot.stack.space import space
 from mliot.stack.supervise import Running, log_path
+from mliot.stack.watch import supervisor_file
 
 WELL_AGAIN_MS = 600_000
 """After so long without another, an error of a part that is well is no news any more."""
@@ -72,14 +75,24 @@ def survey(settings: Settings) -> list[PartStatus]:
         return list(pool.map(lambda part: _one(settings, part, told.get(part.name), ended[part.name]), parts))
 
 
-def healthy(statuses: list[PartStatus]) -> bool:
-    """True where something was started and all of it is well."""
+def problems(settings: Settings) -> list[str]:
+    """What is wrong with the stack as a whole, one line each: its disk is full, its supervisor is gone though nobody stopped it."""
+    home = settings.home.absolute()
+    gone = supervisor_file(home).exists() and supervise.running(settings) is None and not of_stack(str(home))
+    untold = (
+        "the stack ended without being told to: its supervisor is gone (mliot logs supervisor); mliot up starts it again" if gone else ""
+    )
+    return [problem for problem in (space(home).problem, untold) if problem]
+
+
+def healthy(statuses: list[PartStatus], wrong: Sequence[str] = ()) -> bool:
+    """True where something was started and all of it is well, and nothing is ``wrong`` with the whole."""
     asked = [status for status in statuses if status.counts]
-    return bool(asked) and all(status.state == "ok" for status in asked)
+    return bool(asked) and not wrong and all(status.state == "ok" for status in asked)
 
 
-def as_json(statuses: list[PartStatus]) -> dict[str, Any]:
-    return {"healthy": healthy(statuses), "parts": [asdict(status) for status in statuses]}
+def as_json(statuses: list[PartStatus], wrong: Sequence[str] = ()) -> dict[str, Any]:
+    return {"healthy": healthy(statuses, wrong), "problems": list(wrong), "parts": [asdict(status) for status in statuses]}
 
 
 def merge(

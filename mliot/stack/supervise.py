@@ -124,7 +124,7 @@ def start(settings: Settings, parts: Iterable[Part]) -> int:
     path.write_text(configuration(settings, parts), "utf-8")
     variables = os.environ | environment(settings) | marks(home) | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with log_path(settings, "supervisor").open("ab") as log:
-        command = (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(path))
+        command = (sys.executable, "-m", "mliot.stack.supervisord", "-n", "-c", str(path))
         return subprocess.Popen(
             command, env=variables, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         ).pid

@@ -39,7 +39,7 @@ def replay(
 
     if (id is None) == (sample is None):
         raise UserError("replay: give either an ID or --sample N")
-    report = _one(Settings.read(), id, json) if id is not None else _sample(Settings.read(), sample or 0, seed, json)
+    report = _one(Settings.read_of_stack(), id, json) if id is not None else _sample(Settings.read_of_stack(), sample or 0, seed, json)
     if not report.decisions:
         raise MliotError("replay: nothing was predicted yet")
     if not report.equal:

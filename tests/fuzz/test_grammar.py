@@ -54,7 +54,7 @@ acks = maybe(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(frames | chirpstack | things_stack | acks, min_size=1, max_size=4), st.booleans())
 def test_every_message_is_one_record(bodies: list[dict[str, Any]], ascii_only: bool) -> None:
     written = [json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass") for body in bodies]

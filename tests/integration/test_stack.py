@@ -163,7 +163,10 @@ def test_stack_ends_when_its_supervisor_is_killed(settings: Settings) -> None:
     assert supervisor is not None
     os.kill(supervisor.pid(), signal.SIGKILL)
     wait_for(lambda: processes(settings) == [])
+    assert "the stack ended without being told to" in mliot(settings, "status").stdout
     assert mliot(settings, "up", "postgres").returncode == 0  # and it can be started again
+    assert mliot(settings, "down").returncode == 0
+    assert "without being told to" not in mliot(settings, "status").stdout
 
 
 def test_stack_ends_when_supervisor_and_watch_are_killed_at_once(settings: Settings) -> None:

@@ -27,6 +27,7 @@ from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, o
 from dashboard.view.places import Known, place_views
 from dashboard.view.reports import ReportView, reports_views
 from dashboard.view.wording import Stamp
+from mliot.frames import TOO_MANY_NEW
 from mliot.measurements import load_measurements
 from mliot.monitoring.reports import Report
 from mliot.usecase import load_use_cases
@@ -52,6 +53,28 @@ def test_a_place_shows_values_with_units_known_ones_first() -> None:
     ]
     assert (device.stamp.at_ms, device.stamp.old_after_ms) == (NOW - 2000, 15_000)
     assert device.trace == "/trace/iot_sensor_1%401%23a"
+
+
+def test_a_place_says_what_there_was_no_room_for() -> None:
+    crowded = replace(READING_1, measured=4, devices=100_000)
+    (place,) = place_views(StoreRows(readings=(crowded,)), KNOWN, NOW)
+    assert (place.devices[0].more, place.more) == ("and 1 more value", "and 99,999 more devices")
+
+
+def test_a_flood_of_new_names_is_one_problem() -> None:
+    reasons = [f"{TOO_MANY_NEW}{kind} names came through iot/+/frames in this hour" for kind in ("device", "place")]
+    refusals = (
+        Refusal("bridge", reasons[0], 90_000, NOW, "a"),
+        Refusal("bridge", reasons[1], 10, NOW, "b"),
+        Refusal("bridge", "x", 7, NOW, "c"),
+    )
+    assert [problem.text for problem in problems(Snapshot(NOW, StoreRows(refusals=refusals)))] == [
+        "90,010 frames were refused, most of them since too many new device names came through iot/+/frames in this hour"
+    ]
+
+
+def test_a_full_disk_is_a_problem() -> None:
+    assert [problem.text for problem in problems(Snapshot(NOW, disk="the disk of /x is full"))] == ["The disk of /x is full"]
 
 
 def test_a_place_without_a_prediction_says_what_will_come_and_one_that_no_use_case_serves_says_nothing() -> None:
@@ -232,5 +255,6 @@ def test_an_empty_page_tells_apart_what_is_not_read_yet_and_what_is_not_there_ye
     empty = overview(Snapshot(NOW, StoreRows(), NOW), KNOWN)
     assert (empty.places_note, empty.commands_note, empty.refusals.summary) == (NO_PLACES, NO_COMMANDS, "none in the last 24 hours")
     assert (
-        overview(Snapshot(NOW, StoreRows(readings=(READING_1,), places=90), NOW), KNOWN).places_note == "The 1 heard of last, of 90 places."
+        overview(Snapshot(NOW, StoreRows(readings=(READING_1,), places=90), NOW), KNOWN).places_note
+        == "The 1 heard of last, of 90 places; the search finds the others."
     )

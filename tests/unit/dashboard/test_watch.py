@@ -77,7 +77,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def polled(scenario: Callable[[Watch, Link], Coroutine[object, object, None]]) -> None:
     async def whole() -> None:
         link = Link()
-        watch = Watch(Reader(), link, Peers(), Kept(), SystemClock())
+        watch = Watch(Reader(), link, Peers(), Kept(), SystemClock(), disk_problem=lambda: "the disk is full")
         polling = asyncio.create_task(watch.run())
         try:
             await scenario(watch, link)
@@ -119,7 +119,18 @@ def test_all_viewers_get_the_same_snapshot_and_share_one_pass() -> None:
     polled(scenario)
 
 
-def test_while_the_store_is_away_the_last_rows_stay_and_say_so_and_then_go_on() -> None:
+def test_pages_that_are_opened_one_after_the_other_share_one_pass() -> None:
+    async def scenario(watch: Watch, link: Link) -> None:
+        for _ in range(5):
+            assert (await watch.fresh(5)).store == ROWS
+        assert link.passes == 1
+
+    polled(scenario)
+
+
+def test_while_the_store_is_away_the_last_rows_stay_and_say_so_and_then_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESH_MS", 0)
+
     async def scenario(watch: Watch, link: Link) -> None:
         before = await watch.fresh(5)
         link.away = "refused"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mliot.errors import Rejected
-from mliot.frames import LATEST_AHEAD_MS, LONGEST_BYTES, frame_id, parse_frame
+from mliot.frames import LATEST_AHEAD_MS, LONGEST_BYTES, MAX_MEASUREMENTS, frame_id, parse_frame
 from mliot.measurements import load_measurements
 
 MEASUREMENTS = load_measurements()
@@ -47,6 +47,10 @@ def test_a_redelivery_has_the_same_id_and_another_reading_has_not() -> None:
     assert parse(payload(temperature=20)).frame_id != parse(payload(temperature=21)).frame_id
 
 
+def test_as_many_measurements_as_are_allowed_are_read_beside_the_time() -> None:
+    assert len(parse(payload(date="2025-11-24", **{f"m{n}": n for n in range(MAX_MEASUREMENTS)})).payload) == MAX_MEASUREMENTS
+
+
 REFUSED = {
     "not JSON": (b"{nonsense", "not JSON"),
     "empty": (b"", "not JSON"),
@@ -56,6 +60,10 @@ REFUSED = {
     "no payload": (json.dumps({"id": "a"}).encode(), "payload is missing"),
     "payload is no object": (frame(payload=[1]), "payload is a list"),
     "no measurement": (payload(), "holds no measurement"),
+    "too many measurements": (
+        payload(**{f"m{n}": n for n in range(MAX_MEASUREMENTS + 1)}),
+        f"payload holds {MAX_MEASUREMENTS + 1} measurements; at most {MAX_MEASUREMENTS} are allowed",
+    ),
     "a string for a number": (payload(temperature="24.7"), "temperature is a string"),
     "a boolean for a number": (payload(temperature=True), "temperature is a boolean"),
     "null for a number": (payload(temperature=None), "temperature is null"),

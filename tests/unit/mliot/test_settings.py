@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from mliot.cli import build
 from mliot.errors import SettingError
-from mliot.settings import NO_SETTINGS, PREFIX, Settings
+from mliot.settings import NO_SETTINGS, PREFIX, STACK_MARK, Settings
 from mliot.stack import dagster
 from mliot.warehouse import dbt
 
@@ -104,9 +104,75 @@ def test_a_misspelt_line_of_the_env_file_is_named_with_the_file(monkeypatch: pyt
 
 
 def test_what_mliot_env_prints_and_what_the_stack_hands_down_is_no_misspelling(monkeypatch: pytest.MonkeyPatch) -> None:
-    for line in CliRunner().invoke(build(), ["env"]).stdout.splitlines():
+    monkeypatch.setenv("MLIOT_HOME", str(Path.cwd() / "home"))
+    printed = CliRunner().invoke(build(), ["env"]).stdout.splitlines()
+    assert printed
+    for line in printed:
         monkeypatch.setenv(*line.split("=", 1))
     settings = Settings.read()
     for name in (*dbt.environment(settings), *dagster.environment(settings), *NO_SETTINGS, "_MLIOT_STACK", "MLIOTX"):
         monkeypatch.setenv(name, "1")
     assert Settings.read() == settings
+
+
+@pytest.fixture
+def below_a_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A project folder with a stack's home and ``.env`` in it; the working folder is two levels below."""
+    (tmp_path / ".mliot").mkdir()
+    (tmp_path / ".env").write_text("MLIOT_KAFKA_PORT=1234\nMLIOT_SEED=2\n")
+    below = tmp_path / "notebooks" / "today"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    return tmp_path
+
+
+def test_the_home_and_its_env_file_are_the_nearest_above_the_working_folder(below_a_stack: Path) -> None:
+    Path(".env").write_text("MLIOT_SEED=3\n")
+    settings = Settings.read_of_stack()
+    assert (settings.home, settings.kafka_port, settings.seed) == (below_a_stack / ".mliot", 1234, 3)
+
+
+def test_a_home_that_is_set_is_the_one_that_counts(below_a_stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIOT_HOME", "/srv/mliot")
+    assert (Settings.read_of_stack().home, Settings.read().seed) == (Path("/srv/mliot"), 1)
+    monkeypatch.delenv("MLIOT_HOME")
+    Path(".env").write_text("MLIOT_HOME=/srv/other\n")
+    assert (Settings.read_of_stack().home, Settings.read().seed) == (Path("/srv/other"), 1)
+
+
+def test_a_misspelt_line_of_the_env_file_beside_the_home_is_named_with_its_path(below_a_stack: Path) -> None:
+    (below_a_stack / ".env").write_text("MLIOT_SED=1\n")
+    with pytest.raises(SettingError, match=rf"did you mean MLIOT_SEED\? \(in {below_a_stack}/\.env\)$"):
+        Settings.read()
+
+
+def test_without_a_home_what_needs_a_stack_says_so_and_what_makes_one_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert Settings.read().home == Path(".mliot")
+    with pytest.raises(SettingError) as refusal:
+        Settings.read_of_stack()
+    assert str(refusal.value) == (
+        f"there is no stack: no .mliot in {tmp_path} or above it; go where 'mliot up' was called, or set MLIOT_HOME to its folder"
+    )
+    monkeypatch.setenv("MLIOT_POSTGRES_DSN", "postgresql://me@db:5432/x")
+    assert Settings.read_of_stack().home == Path(".mliot")
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["logs"], ["env"], ["down"], ["reset", "--yes"], ["audit"], ["deadletter", "list"], ["trace", "a"]]
+)
+def test_no_command_takes_another_folder_for_a_stack_that_is_stopped(command: list[str]) -> None:
+    result = CliRunner().invoke(build(), command)
+    assert isinstance(result.exception, SettingError)
+    assert "there is no stack" in str(result.exception)
+
+
+def test_a_process_of_a_stack_reads_no_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("MLIOT_KAFKA_PORT=1234\nMLIOT_MISSPELT=1\n")
+    monkeypatch.setenv(STACK_MARK, "/srv/mliot")
+    assert Settings.read().kafka_port == Settings.model_fields["kafka_port"].default
+
+
+def test_an_empty_variable_unsets_what_may_be_missing() -> None:
+    Path(".env").write_text("MLIOT_USECASES=\nMLIOT_MEASUREMENTS=mine.yaml\n")
+    settings = Settings.read()
+    assert (settings.usecases, settings.measurements) == (None, Path("mine.yaml"))

@@ -2,11 +2,14 @@ import sys
 from io import StringIO
 
 import pytest
+from pydantic import SecretStr
 from rich.console import Console
 from typer.testing import CliRunner
 
 from mliot.cli import build, main
-from mliot.cli.stack import _span, _without_password, status_table
+from mliot.cli.stack import _span, addresses, status_table, without_password
+from mliot.settings import Settings
+from mliot.stack.plan import plan
 from mliot.stack.status import PartStatus
 
 
@@ -57,8 +60,22 @@ def test_reset_deletes_only_what_a_stack_made(away: None, monkeypatch: pytest.Mo
 
 
 def test_address_for_people_has_no_password() -> None:
-    assert _without_password("postgresql://me:secret@127.0.0.1:5432/x") == "postgresql://me@127.0.0.1:5432/x"
-    assert _without_password("postgresql://127.0.0.1:5432/x") == "postgresql://127.0.0.1:5432/x"
+    assert without_password("postgresql://me:secret@127.0.0.1:5432/x") == "postgresql://me@127.0.0.1:5432/x"
+    assert without_password("postgresql://127.0.0.1:5432/x") == "postgresql://127.0.0.1:5432/x"
+    hidden = "postgresql://me@a:1,b:2/x?sslmode=require&sslpassword=secret&password=secret&connect_timeout=3"
+    assert without_password(hidden) == "postgresql://me@a:1,b:2/x?sslmode=require&connect_timeout=3"
+    assert without_password("127.0.0.1:19092") == "127.0.0.1:19092"
+
+
+def test_no_address_that_up_prints_has_a_password() -> None:
+    given = {name: f"http://me:secret@host:1/{name}" for name in ("endpoint_url", "dagster_url", "dashboard_url")}
+    settings = Settings(
+        _env_file=None, mqtt_url="mqtt://me:secret@host:1883", postgres_dsn=SecretStr("postgresql://me:secret@host:1/x"), **given
+    )
+    out = StringIO()
+    Console(file=out, width=200).print(addresses(settings, plan(settings)))
+    assert out.getvalue().count("me@host") == 5
+    assert "secret" not in out.getvalue()
 
 
 def test_a_remark_from_outside_is_no_markup() -> None:

@@ -65,7 +65,7 @@ def test_a_sound_world_is_clean(world):
     assert finding(report, "store window").seen == 17
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_dropped_from_the_log_is_named(made, data):
     world = made.sound_world()
@@ -76,7 +76,7 @@ def test_whatever_is_dropped_from_the_log_is_named(made, data):
     assert gone.id in named(report)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_dropped_from_log_and_sinks_alike_is_named_where_something_owes_it(made, data):
     """Labels, acks and a command's later states are nobody's debt; all else is missed although store and warehouse agree with the log."""
@@ -89,7 +89,7 @@ def test_whatever_is_dropped_from_log_and_sinks_alike_is_named_where_something_o
     assert gone.id in named(report)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_doubled_in_the_log_is_named(made, data):
     world = made.sound_world()

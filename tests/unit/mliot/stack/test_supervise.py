@@ -74,6 +74,17 @@ def test_environment_carries_every_setting_to_the_parts(monkeypatch: pytest.Monk
     assert Settings(_env_file=None) == made
 
 
+def test_environment_says_of_what_is_not_set_that_it_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An ``.env`` of the folder in which the parts run, the project's, is another stack's."""
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("MLIOT_USECASES=theirs\nMLIOT_MEASUREMENTS=theirs.yaml\nMLIOT_REPLAY=theirs\nMLIOT_KAFKA_BOOTSTRAP=theirs:1\n")
+    made = settings(tmp_path, replay="")
+    assert environment(made).keys() == {f"MLIOT_{name.upper()}" for name in Settings.model_fields}
+    for name, value in environment(made).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == made
+
+
 def test_environment_makes_paths_absolute() -> None:
     made = environment(settings(Path(".mliot"), usecases=Path("mine"), measurements=Path("mine.yaml")))
     assert [Path(made[f"MLIOT_{name}"]).is_absolute() for name in ("HOME", "USECASES", "MEASUREMENTS")] == [True] * 3
