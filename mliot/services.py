@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import make_server
 
 import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from mliot.clock import Clock, SystemClock
 from mliot.errors import PortTaken
+from mliot.listener import BoundedServer, QuietHandler
 from mliot.settings import HOST, Settings
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "fleet")
@@ -149,11 +150,6 @@ class ServiceStatus:
         self._counts["errors"] += 1
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Health checks come every few seconds: not a log line each."""
-
-
 @contextmanager
 def listening(status: ServiceStatus, settings: Settings) -> Any:
     """Answers /health and /metrics on loopback while the block runs. Raises :class:`PortTaken` naming the setting."""
@@ -170,7 +166,7 @@ def listening(status: ServiceStatus, settings: Settings) -> Any:
         return metrics(environ, start)  # type: ignore[no-any-return]
 
     try:
-        server: WSGIServer = make_server(HOST, port, answer, handler_class=_Quiet)
+        server = make_server(HOST, port, answer, BoundedServer, QuietHandler)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
