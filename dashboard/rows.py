@@ -109,6 +109,7 @@ class Health:
     lag: int | None = None
     last_error: str = ""
     last_error_ms: int | None = None
+    stalled: str = ""
 
 
 NO_ANSWER = "no answer"

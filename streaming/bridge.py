@@ -5,6 +5,7 @@ Receive Maximum.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import msgspec
 
@@ -20,6 +21,7 @@ from streaming.loop import broker_performers
 from streaming.mqtt import MqttBroker
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
 from streaming.process import main, serve
+from streaming.queuedepth import QueueDepth
 
 FRAME_TOPICS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames")
 UPLINK_TOPICS = ("application/+/device/+/event/up", "v3/+/devices/+/up")
@@ -105,8 +107,11 @@ def run(settings: Settings) -> None:
     def decided(batch: Sequence[Received]) -> Outcome:
         return decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=clock.now_ms())
 
-    with MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker:
-        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker))
+    client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings)
+    metrics = settings.mqtt_metrics_address
+    asked = QueueDepth(metrics, client_id, filters) if metrics else nullcontext(lambda: None)
+    with MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
+        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), lag=lag)
 
 
 def subscriptions(settings: Settings) -> tuple[str, ...]:

@@ -7,11 +7,13 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mliot.clock import Deadline, SystemClock
+from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import PortTaken
 from mliot.listener import MAX_CONNECTIONS
-from mliot.services import ServiceStatus, listening, metrics_port
+from mliot.services import STALLED_S, Progress, ServiceStatus, listening, metrics_port
 from mliot.settings import HOST, Settings
 
 CLIENTS = 200
@@ -36,6 +38,78 @@ def clients(settings: Settings, send: bytes, count: int = CLIENTS) -> Iterator[l
 
 def get(settings: Settings, path: str = "/health") -> httpx.Response:
     return httpx.get(f"http://{HOST}:{metrics_port(settings, 'bridge')}{path}", timeout=PROMPT_S, trust_env=False)
+
+
+class TestProgress:
+    def test_who_is_behind_and_reads_nothing_stands_still_after_a_while(self) -> None:
+        progress = Progress(0.0).after(1.0, lag=72_000)
+        assert progress.stalled(STALLED_S - 1, 72_000) == ""
+        assert progress.stalled(45.0, 72_000) == "stands still: nothing was read for 45 s, 72,000 records are waiting"
+
+    @pytest.mark.parametrize("lag", [0, None], ids=["nothing waits", "what waits is not known"])
+    def test_nobody_stands_still_where(self, lag: int | None) -> None:
+        assert Progress(0.0).stalled(10**6, lag) == ""
+
+    @pytest.mark.parametrize(("lag", "read"), [(0, 0), (9, 0), (50, 1)], ids=["nothing is left", "less is left", "something was read"])
+    def test_it_gets_further_where(self, lag: int, read: int) -> None:
+        assert Progress(0.0, 10).after(60.0, lag=lag, read=read) == Progress(60.0, lag)
+
+    def test_reading_the_same_again_and_again_is_no_progress(self) -> None:
+        """A service that cannot commit what it reads begins anew: its lag goes up and down."""
+        progress = Progress(0.0, 72_000)
+        for second in range(1, 100):
+            progress = progress.after(second, lag=70_000 if second % 2 else 72_000)
+        assert progress.at == 1.0
+
+    @given(st.lists(st.tuples(st.integers(1, 20), st.none() | st.integers(0, 5), st.integers(0, 2)), max_size=30))
+    def test_it_stands_still_only_where_nothing_was_read_and_something_waited_all_the_time(self, course: list) -> None:
+        progress, now, read_at, free_at, lag = Progress(0.0), 0, 0, 0, None
+        for seconds, lag, read in course:
+            now += seconds
+            progress = progress.after(now, lag=lag, read=read)
+            read_at, free_at = (now if read else read_at), (free_at if lag else now)
+        if progress.stalled(now, lag):
+            assert now - max(read_at, free_at) > STALLED_S
+            assert lag
+
+
+class TestStatus:
+    def test_a_service_that_stands_still_is_not_well(self) -> None:
+        clock = ManualClock()
+        status = ServiceStatus("online", clock)
+        status.ok()
+        status.count({"read": 10})
+        status.lag(500)
+        assert status.snapshot()["state"] == "ok"
+        clock.advance(31_000)
+        status.lag(900)
+        told = status.snapshot()
+        assert (told["state"], told["lag"]) == ("stalled", 900)
+        assert told["stalled"] == "stands still: nothing was read for 31 s, 900 records are waiting"
+        assert up(status) == 0
+        status.count({"read": 1})
+        assert (status.snapshot()["state"], up(status)) == ("ok", 1)
+
+    def test_a_part_that_is_away_is_the_better_reason(self) -> None:
+        clock = ManualClock()
+        status = ServiceStatus("online", clock)
+        status.lag(500)
+        clock.advance(60_000)
+        status.waiting("Kafka is away")
+        assert status.snapshot()["state"] == "waiting"
+
+    def test_a_lag_that_is_not_known_is_no_zero(self) -> None:
+        status = ServiceStatus("bridge", ManualClock())
+        assert status.snapshot()["lag"] is None
+        assert "mliot_lag_records" not in {metric.name for metric in status.collect()}
+        status.lag(0)
+        assert status.snapshot()["lag"] == 0
+        assert "mliot_lag_records" in {metric.name for metric in status.collect()}
+
+
+def up(status: ServiceStatus) -> float:
+    (metric,) = (metric for metric in status.collect() if metric.name == "mliot_up")
+    return metric.samples[0].value
 
 
 class TestListening:
