@@ -78,7 +78,7 @@ def observations(service: str, health: Mapping[str, Any]) -> Iterator[dg.AssetOb
     metadata: dict[str, Any] = {
         "service": service,
         "state": str(health["state"]),
-        "lag": int(health["lag"]),
+        "lag": "unknown" if health["lag"] is None else int(health["lag"]),
         "rate_per_s": float(health["rate_per_s"]),
         "last_error": str(health["last_error"]) or "none",
         "since": dg.MetadataValue.timestamp(health["since_ms"] / 1000),

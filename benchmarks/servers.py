@@ -25,7 +25,7 @@ from mliot.stack.supervise import log_path
 
 LOOK_EVERY_S = 0.05
 """Between two looks: each costs a service about a millisecond of its interpreter."""
-PORTS = ("kafka_port", "kafka_controller_port", "mqtt_port", "postgres_port", "endpoint_port")
+PORTS = ("kafka_port", "kafka_controller_port", "mqtt_port", "mqtt_metrics_port", "postgres_port", "endpoint_port")
 T = TypeVar("T")
 MANY_NAMES = 1_000_000
 """Devices are made by the thousand here: none is to be refused as new."""

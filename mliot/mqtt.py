@@ -7,7 +7,7 @@ Callbacks run on the network thread: they must be quick and must not call :meth:
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -32,18 +32,25 @@ SILENT_S, ANSWER_S = 1.5, 2.0
 alone a broker that hangs with its connections open would be noticed after a minute."""
 NO_FILTER = "mliot/no-such-filter"
 
+Ticket = tuple[int, int]
+"""What :meth:`MqttClient.ack` needs to know of a message: its connection's number, and its packet identifier there."""
+
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it came in; ``mid`` and ``generation`` (the connection's number) are what :meth:`MqttClient.ack` needs."""
+    """A message as it came in; ``generation`` is its connection's number."""
 
     topic: str
     payload: bytes
     user_properties: tuple[tuple[str, str], ...]
     mid: int
     generation: int
+
+    @property
+    def ticket(self) -> Ticket:
+        return self.generation, self.mid
 
 
 class MqttClient:
@@ -130,6 +137,11 @@ class MqttClient:
         self._client.unsubscribe(NO_FILTER)
 
     @property
+    def generation(self) -> int:
+        """The connection's number: another one as soon as a connection ends, and again when the next begins."""
+        return self._generation
+
+    @property
     def refused(self) -> int:
         """Messages that the broker answered with a failure, so far."""
         return self._refused
@@ -184,11 +196,11 @@ class MqttClient:
         if accepted and confirmed is not None:
             confirmed()
 
-    def ack(self, messages: Sequence[Received]) -> int:
-        """Tells the broker that ``messages`` are done with. Those whose connection has ended are left out, as they come again; how many
-        were told."""
+    def ack(self, tickets: Iterable[Ticket]) -> int:
+        """Tells the broker that these messages are done with. Those whose connection has ended are left out, as they come again, and their
+        packet identifier may be another's by now; how many were told."""
         with self._changed:
-            mids = [message.mid for message in messages if message.generation == self._generation]
+            mids = [mid for generation, mid in tickets if generation == self._generation]
             self._client.ack_all(mids)
             return len(mids)
 

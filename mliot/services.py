@@ -8,8 +8,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Any, Literal, NamedTuple
+from wsgiref.simple_server import make_server
 
 import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -17,13 +17,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from mliot.clock import Clock, SystemClock
 from mliot.errors import PortTaken
+from mliot.listener import BoundedServer, QuietHandler
 from mliot.settings import HOST, Settings
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "fleet")
 """The services in the data's order; service number i answers on ``metrics_port + i``."""
 
-State = Literal["starting", "ok", "waiting", "stopping"]
+State = Literal["starting", "ok", "waiting", "stalled", "stopping"]
 RATE_OVER_S = 10
+STALLED_S = 30.0
+"""A service that is behind and gets no further for longer is not well, whatever its parts say."""
 SLOW_S = 3.0
 """A part that is asked for longer is said to be away: with its connections open, one that hangs gives no other sign."""
 
@@ -31,6 +34,30 @@ SLOW_S = 3.0
 def metrics_port(settings: Settings, service: str) -> int:
     """The loopback port on which ``service`` answers /health and /metrics."""
     return settings.metrics_port + SERVICES.index(service)
+
+
+class Progress(NamedTuple):
+    """When a service last got further, in seconds of a monotonic clock, and the least that it was behind since then (None: not known)."""
+
+    at: float
+    lag: int | None = None
+
+    def after(self, now: float, *, lag: int | None, read: int = 0) -> "Progress":
+        """It is ``lag`` records behind at ``now``, and ``read`` more are committed.
+
+        It gets further where something was read, where nothing is left to read, or where less is left than ever since it last got further:
+        reading the same records again and again is no progress.
+        """
+        if read or not lag or (self.lag is not None and lag < self.lag):
+            return Progress(now, lag)
+        return self if self.lag is not None else Progress(self.at, lag)
+
+    def stalled(self, now: float, lag: int | None) -> str:
+        """Says that it stands still and how far behind, where that has lasted longer than :data:`STALLED_S`; else ''."""
+        stood_s = now - self.at
+        if not lag or stood_s <= STALLED_S:
+            return ""
+        return f"stands still: nothing was read for {stood_s:.0f} s, {lag:,} {'record is' if lag == 1 else 'records are'} waiting"
 
 
 class ServiceStatus:
@@ -44,7 +71,8 @@ class ServiceStatus:
         self._state: State = "starting"
         self._counts: Counter[str] = Counter()
         self._marks: list[tuple[float, int]] = []
-        self._lag = 0
+        self._lag: int | None = None
+        self._progress = Progress(self._clock.monotonic())
         self._last_error = ""
         self._last_error_ms: int | None = None
         self._asked: tuple[str, float] | None = None
@@ -117,21 +145,28 @@ class ServiceStatus:
             self._marks = [mark for mark in self._marks if mark[0] > now - RATE_OVER_S]
             if counts.get("read"):
                 self._marks.append((now, counts["read"]))
+                self._progress = self._progress.after(now, lag=self._lag, read=counts["read"])
 
-    def lag(self, records: int) -> None:
+    def lag(self, records: int | None) -> None:
+        """So many records are still to be read; None where that is not known."""
         with self._lock:
             self._lag = records
+            self._progress = self._progress.after(self._clock.monotonic(), lag=records)
 
     def snapshot(self) -> dict[str, Any]:
         """The status as /health answers it."""
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
-            waits_for = self._waits_for()
+            waits_for, stalled = self._waits_for(), self._progress.stalled(now, self._lag)
+            state = self._state
+            if state == "ok":
+                state = "waiting" if waits_for else "stalled" if stalled else "ok"
             return {
                 "service": self.service,
-                "state": "waiting" if waits_for and self._state == "ok" else self._state,
+                "state": state,
                 "waits_for": waits_for,
+                "stalled": stalled,
                 "since_ms": self._since_ms,
                 "rate_per_s": round(read / RATE_OVER_S, 2),
                 "lag": self._lag,
@@ -150,10 +185,12 @@ class ServiceStatus:
             counts.add_metric([self.service, outcome], count)
         yield counts
         for name, about, value in (
-            ("mliot_up", "1 while the service works, 0 while it waits for another part", float(now["state"] == "ok")),
-            ("mliot_lag_records", "records not yet read", now["lag"]),
+            ("mliot_up", "1 while the service works, 0 while it waits for another part or stands still", float(now["state"] == "ok")),
+            ("mliot_lag_records", "records not yet read; none where that is not known", now["lag"]),
             ("mliot_rate_per_second", f"records read a second over {RATE_OVER_S} s", now["rate_per_s"]),
         ):
+            if value is None:
+                continue
             gauge = GaugeMetricFamily(name, about, labels=["service"])
             gauge.add_metric(labels, value)
             yield gauge
@@ -178,11 +215,6 @@ class ServiceStatus:
         self._counts["errors"] += 1
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Health checks come every few seconds: not a log line each."""
-
-
 @contextmanager
 def listening(status: ServiceStatus, settings: Settings) -> Any:
     """Answers /health and /metrics on loopback while the block runs. Raises :class:`PortTaken` naming the setting."""
@@ -199,7 +231,7 @@ def listening(status: ServiceStatus, settings: Settings) -> Any:
         return metrics(environ, start)  # type: ignore[no-any-return]
 
     try:
-        server: WSGIServer = make_server(HOST, port, answer, handler_class=_Quiet)
+        server = make_server(HOST, port, answer, BoundedServer, QuietHandler)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

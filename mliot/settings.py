@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     kafka_port: Port = Field(19092, description="Port of the local Kafka.")
     kafka_controller_port: Port = Field(19093, description="Port of the local Kafka's controller.")
     mqtt_port: Port = Field(11883, description="Port of the local MQTT broker.")
+    mqtt_metrics_port: Port = Field(11884, description="Port on which the local MQTT broker says how many messages wait in it.")
     mqtt_cluster_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0, description="Port on which the local MQTT broker is spoken to by the others of its cluster."
     )
@@ -155,6 +156,11 @@ class Settings(BaseSettings):
     @property
     def mqtt_address(self) -> str:
         return self.mqtt_url or f"mqtt://{HOST}:{self.mqtt_port}"
+
+    @property
+    def mqtt_metrics_address(self) -> str:
+        """Where the local MQTT broker says how many messages wait in it; empty where the broker is one of the user's own."""
+        return "" if self.mqtt_url else f"http://{HOST}:{self.mqtt_metrics_port}"
 
     @property
     def postgres_address(self) -> str:

@@ -5,6 +5,7 @@ Receive Maximum.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import msgspec
 
@@ -22,6 +23,7 @@ from streaming.mqtt import MqttBroker
 from streaming.newnames import NamesFile, NewNames
 from streaming.ports import Acknowledge, Deliver, Effects, Outcome, Receive, Received
 from streaming.process import main, serve
+from streaming.queuedepth import QueueDepth
 
 FRAME_SUBSCRIPTIONS = (*map(topic_filter, FRAME_TOPICS), *UPLINK_FILTERS)
 SUBSCRIPTIONS = (*FRAME_SUBSCRIPTIONS, topic_filter(ACK_TOPIC))
@@ -114,8 +116,11 @@ def run(settings: Settings) -> None:
         file.save(names, now_ms)
         return outcome
 
-    with MqttBroker(settings.mqtt_address, f"mliot-bridge-{settings.instance}", subscriptions(settings)) as broker:
-        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker))
+    client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings)
+    metrics = settings.mqtt_metrics_address
+    asked = QueueDepth(metrics, client_id, filters) if metrics else nullcontext(lambda: None)
+    with MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
+        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), lag=lag)
 
 
 def subscriptions(settings: Settings) -> tuple[str, ...]:

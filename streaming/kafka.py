@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from mliot.fields import is_traceparent
 from streaming.delivery import Delivery
 from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
 from streaming.kafkaproducer import KafkaProducer
+from streaming.logends import LogEnds, records_behind
 from streaming.ports import Assignment, Batch, Commit, Deliver, Open, Partition, Read, Recall, Record, Rewound, Seek
 from streaming.topiclives import TopicLives, position_of
 from streaming.transactions import Transactions
@@ -38,12 +40,15 @@ class KafkaLog:
         self._moved = ""
         self._told_by: Deadline | None = None
         self._membership: Any = None
-        self._at_end: set[Partition] = set()
+        self._sought: dict[Partition, int] = {}
+        self._at_end: dict[Partition, int] = {}
         self._down = ""
         self._broken = ""
         self._transactions = Transactions(lambda: KafkaProducer(settings, self._clock, self._error))
         self._delivery = Delivery(settings, self._clock, self._error)
-        self._topic_lives = TopicLives(settings, self._clock)
+        admin = cache(lambda: AdminClient(settings.client()))
+        self._topic_lives = TopicLives(settings, self._clock, admin)
+        self._ends = LogEnds(admin, self._clock)
 
     def __enter__(self) -> "KafkaLog":
         return self
@@ -87,6 +92,8 @@ class KafkaLog:
     def seek(self, effect: Seek) -> None:
         consumer = self._joined()
         self._at_end.clear()
+        self._sought = dict(effect.offsets)
+        self._ends.follow(effect.offsets)
         consumer.assign([TopicPartition(p.topic, p.number, offset or OFFSET_BEGINNING) for p, offset in effect.offsets.items()])
         # a partition that was revoked while idle() had it paused comes back paused, and would stay silent for ever
         consumer.resume([TopicPartition(partition.topic, partition.number) for partition in effect.offsets])
@@ -148,17 +155,16 @@ class KafkaLog:
             if left and deadline.passed():
                 raise Transient(self._away(f"recall of {effect.topic} did not reach the end"))
 
-    def lag(self) -> int:
+    def lag(self) -> int | None:
+        """Offsets not yet read of what this instance is assigned; None while that is not known. Never waits."""
+        spans = self._ends.known()
         if self._consumer is None or not self._assigned:
-            return 0
-        behind = 0
-        for part in self._consumer.position(list(self._assigned)):
-            low, high = self._consumer.get_watermark_offsets(part, cached=True)
-            if part.offset >= 0 and high >= 0:
-                behind += max(0, high - part.offset)
-            elif high >= 0:
-                behind += max(0, high - max(low, 0))
-        return behind
+            return None
+        at = dict(self._sought)
+        for part in self._consumer.position([TopicPartition(*partition) for partition in at]):
+            partition = Partition(part.topic, part.partition)
+            at[partition] = max(at[partition], part.offset, self._at_end.get(partition, 0))  # nothing read yet: no position
+        return records_behind(at, spans)
 
     def idle(self, seconds: float) -> None:
         """Waits without reading, yet stays a member of the group. Raises :class:`Rewound` where partitions moved meanwhile."""
@@ -229,9 +235,9 @@ class KafkaLog:
             if error is None:
                 records.append(_record(message))
                 if self._at_end:
-                    self._at_end.discard(Partition(message.topic(), message.partition()))
+                    self._at_end.pop(Partition(message.topic(), message.partition()), None)
             elif error.code() == KafkaError._PARTITION_EOF:  # said once: it must not be forgotten for records that came before it
-                self._at_end.add(Partition(message.topic(), message.partition()))
+                self._at_end[Partition(message.topic(), message.partition())] = message.offset()
             else:
                 self._error(error)
         if self._broken:

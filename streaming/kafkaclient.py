@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient
 
 from mliot.fields import LARGEST_RECORD
 from mliot.settings import Settings
@@ -12,6 +13,8 @@ from streaming.ports import Emit
 
 LONGEST_CALL_S = 5.0
 """No single call to the client blocks longer, so that a stop and the status stay prompt while Kafka is away."""
+Admin = Callable[[], AdminClient]
+"""Answers the one client that a service asks about topics and offsets."""
 OnDelivery = Callable[[KafkaError | None, object], None]
 
 

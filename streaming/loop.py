@@ -82,7 +82,7 @@ class Driver:
         *,
         status: ServiceStatus,
         idle: Callable[[float], object],
-        lag: Callable[[], int] = lambda: 0,
+        lag: Callable[[], int | None] = lambda: 0,
     ) -> None:
         self._service, self._performers, self._status, self._idle, self._lag = service, performers, status, idle, lag
         self._effects: Effects | None = None
@@ -146,7 +146,7 @@ def drive(
     status: ServiceStatus,
     stopped: Callable[[], bool],
     idle: Callable[[float], object],
-    lag: Callable[[], int] = lambda: 0,
+    lag: Callable[[], int | None] = lambda: 0,
 ) -> None:
     """Runs ``service`` until ``stopped``; returns with everything committed or, uncommitted, left to the next reader.
 
@@ -208,14 +208,14 @@ def _every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> None:
+def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int | None]) -> None:
     if isinstance(effect, Commit | Deliver):
         status.count(effect.outcome.counts)
         status.problem(effect.outcome.problem)
         _tell(status, effect.outcome)
     elif isinstance(effect, Save):
         status.count({"read": effect.read, "used": effect.read})
-    elif isinstance(effect, Read):
+    elif isinstance(effect, Read | Receive):
         status.lag(lag())
 
 

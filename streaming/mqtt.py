@@ -26,7 +26,6 @@ class MqttBroker:
         self._subscriptions = tuple(subscriptions)
         self._arrived = threading.Condition()
         self._inbox: deque[tuple[mqtt.Received, int]] = deque()
-        self._handed: dict[tuple[int, int], mqtt.Received] = {}
         self._publishing: Publish | None = None
         self._unsent: deque[Outgoing] = deque()
         self._taken: list[Outgoing] = []
@@ -50,6 +49,7 @@ class MqttBroker:
 
     def receive(self, effect: Receive) -> list[Received]:
         with self._arrived:
+            self._forget_all_but(self._client.generation)
             if not self._inbox:
                 self._arrived.wait(effect.wait_ms / 1000)
             taken = list(islice(self._inbox, effect.most))
@@ -59,15 +59,13 @@ class MqttBroker:
             self._client.probe()
             if away := self._client.away:
                 raise Transient(f"MQTT broker {self._client.broker}: {away}")
-        self._handed = {(message.generation, message.mid): message for message, _ in taken}
         return [
-            Received(message.topic, message.payload, _traceparent(message), arrived_ms, (message.generation, message.mid))
-            for message, arrived_ms in taken
+            Received(message.topic, message.payload, _traceparent(message), arrived_ms, message.ticket) for message, arrived_ms in taken
         ]
 
     def acknowledge(self, effect: Acknowledge) -> None:
         """A message of a connection that has ended is skipped: it comes again, and its packet id may name another one by now."""
-        self._client.ack([self._handed[ticket] for ticket in effect.tickets])
+        self._client.ack(effect.tickets)
 
     def publish(self, effect: Publish) -> Published:
         """Performed again after a :class:`Transient`, it goes on with what is unsent and waits for the confirmations still owed, of each
@@ -102,8 +100,15 @@ class MqttBroker:
 
     def _take(self, message: mqtt.Received) -> None:
         with self._arrived:
+            self._forget_all_but(message.generation)
             self._inbox.append((message, self._clock.now_ms()))
             self._arrived.notify()
+
+    def _forget_all_but(self, generation: int) -> None:
+        """Drops what came on an earlier connection, unacknowledged: the broker sends it again on the next. Kept, each reconnect would add a
+        Receive Maximum of messages to memory, and a copy of each to Kafka."""
+        if self._inbox and self._inbox[0][0].generation != generation:
+            self._inbox.clear()
 
 
 def _traceparent(message: mqtt.Received) -> str:

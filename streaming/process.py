@@ -49,10 +49,12 @@ def serve(
     *,
     reads_only: bool = False,
     probe: Callable[[], str] | None = None,
+    lag: Callable[[], int | None] | None = None,
 ) -> None:
     """Runs ``service`` on the real Kafka until the process is told to stop; ``performers`` are those of its other ports.
 
     ``reads_only``: its positions are kept elsewhere than in Kafka. ``probe``: see :func:`streaming.loop.probed`.
+    ``lag`` says how far behind it is where it reads something else than Kafka.
     """
     collect_seldom()
     status = ServiceStatus(name)
@@ -64,7 +66,7 @@ def serve(
         KafkaLog(KafkaSettings.of(settings, name), reads_only=reads_only) as log,
     ):
         everything: Performers = {**log_performers(log), **(performers or {})}
-        drive(service, everything, status=status, stopped=stop.is_set, idle=log.idle, lag=log.lag)
+        drive(service, everything, status=status, stopped=stop.is_set, idle=log.idle, lag=lag or log.lag)
 
 
 def collect_seldom() -> None:

@@ -11,11 +11,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from mliot.clock import Clock, Deadline
 from mliot.errors import Transient
-from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
+from streaming.kafkaclient import LONGEST_CALL_S, Admin, KafkaSettings
 from streaming.ports import Position
 
 ASKED_EVERY_S = 3.0
@@ -38,10 +37,10 @@ def position_of(offset: int, text: str, life: str) -> Position:
 class TopicLives:
     """The lives of the topics that are read, as they were at :meth:`settle` (``known``), and whether one is over."""
 
-    def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
+    def __init__(self, settings: KafkaSettings, clock: Clock, admin: Admin) -> None:
         self._settings = settings
         self._clock = clock
-        self._admin: AdminClient | None = None
+        self._admin = admin
         self.known: Mapping[str, str] = {}
         self._asked: dict[str, Future[Any]] = {}
         self._next = Deadline.after(clock, ASKED_EVERY_S)
@@ -73,9 +72,7 @@ class TopicLives:
         return ""
 
     def _ask(self, topics: tuple[str, ...]) -> dict[str, Future[Any]]:
-        if self._admin is None:
-            self._admin = AdminClient(self._settings.client())
-        return self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=LONGEST_CALL_S) if topics else {}
+        return self._admin().describe_topics(TopicCollection(list(topics)), request_timeout=LONGEST_CALL_S) if topics else {}
 
 
 def _life(future: Future[Any]) -> str:

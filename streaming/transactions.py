@@ -3,8 +3,9 @@
 librdkafka speaks transactions v1: when an EndTxn request is slow it is sent again
 on a new connection, the call returns OK, and the first one may still arrive during the *next* transaction and end that one (KIP-890
 describes the hole; only transactions v2 closes it). So no transaction is ever begun on a producer after an abort, after a timeout of a
-commit, or after such a hidden resend: a new producer's ``init_transactions`` raises the epoch, which fences whatever is still under way,
-and reading goes on from the committed offsets. See ``docs/decisions/late-commit.md``.
+commit, or after such a hidden resend, also where the commit ends only while partitions are opened anew: a new producer's
+``init_transactions`` raises the epoch, which fences whatever is still under way, and reading goes on from the committed offsets. See
+``docs/decisions/late-commit.md``.
 
 Here is when that must be; ``streaming/kafkaproducer.py`` is the producer on a real Kafka, ``streaming/simulated/producer.py`` the one on
 the simulated Kafka, on which ``tests/simulation`` shows what happens without.
@@ -43,12 +44,13 @@ class Transactions:
     def __init__(self, new: Callable[[], TransactionalProducer]) -> None:
         self._new = new
         self._producer: TransactionalProducer | None = None
-        self._running = False
+        self._running: Commit | None = None
 
     def ready(self) -> TransactionalProducer:
-        """The producer, made where there is none.
+        """The producer, made where there is none that may be used on.
 
-        A transaction that a rebalance left running is waited for first; its failure is what the rebalance says already.
+        A transaction that a rebalance left running is waited for first. What became of it is not said: the committed positions, which are
+        read next, tell. Whatever speaks against its producer counts here as everywhere.
         """
         with suppress(Rewound):
             self._settle()
@@ -61,14 +63,10 @@ class Transactions:
 
         Whatever goes wrong, the producer is dropped and :class:`Rewound` raised.
         """
-        if not self._running:
+        if self._running is not effect:
             self.ready().begin(effect, group)
-            self._running = True
+            self._running = effect
         self._settle()
-        doubt = self.doubt()
-        if doubt:
-            self.drop()
-            raise Rewound(f"the commit may have been sent twice: {doubt}")
 
     def doubt(self) -> str:
         """Why the producer must not be used again although its transaction committed; '' where nothing speaks against it."""
@@ -81,11 +79,17 @@ class Transactions:
             self._producer = None
 
     def _settle(self) -> None:
-        """Returns when no transaction runs any more; raises what became of one that failed."""
-        if not self._running or self._producer is None:
+        """Returns when no transaction runs any more and the producer may be used on; else drops it and raises what speaks against it."""
+        if self._running is None:
             return
+        if self._producer is None:
+            self._running = None
+            raise Rewound("its producer was let go while the transaction ran")
         failure = self._producer.outcome()
-        self._running = False
+        self._running = None
         if failure is not None:
             self.drop()
             raise Rewound(f"the transaction did not commit: {failure}") from failure
+        if doubt := self.doubt():
+            self.drop()
+            raise Rewound(f"the commit may have been sent twice: {doubt}")

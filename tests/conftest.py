@@ -81,7 +81,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server_settings() -> Iterator[Settings]:
     """Settings of servers that belong to this test run alone: a folder of their own, free ports, nothing out of the environment."""
-    ports = ("kafka_port", "kafka_controller_port", "mqtt_port", "postgres_port")
+    ports = ("kafka_port", "kafka_controller_port", "mqtt_port", "mqtt_metrics_port", "postgres_port")
     with _open_folder() as folder:
         yield Settings(_env_file=None, home=folder, **dict(zip(ports, freeports.free_ports(len(ports)), strict=True)))
 

@@ -21,6 +21,7 @@ _STATES: dict[str, tuple[str, Tone]] = {
     "ok": ("✓", "good"),
     "starting": ("…", "busy"),
     "waiting": ("!", "warn"),
+    "stalled": ("!", "bad"),
     "stopping": ("…", "busy"),
     NO_ANSWER: ("✕", "bad"),
 }
@@ -95,7 +96,7 @@ def _service(health: Health) -> ServiceView:
         glyph,
         tone,
         f"{number(health.rate_per_s or 0)}/s",
-        "up to date" if not health.lag else f"{health.lag:,} behind",
+        "lag unknown" if health.lag is None else f"{health.lag:,} behind" if health.lag else "up to date",
         health.last_error,
         Stamp(health.last_error_ms) if health.last_error and health.last_error_ms else None,
     )
@@ -197,6 +198,8 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
     for health in snapshot.services or ():
         if health.state == "waiting":
             found.append(Problem(f"{health.service} is waiting: {health.waits_for or health.last_error}"))
+        elif health.state == "stalled":
+            found.append(Problem(f"{health.service} {health.stalled}"))
     silent = [h.service for h in snapshot.services or () if h.state == NO_ANSWER and h.service not in OPTIONAL_SERVICES]
     if silent:
         found.append(Problem(f"No answer from {', '.join(silent)}"))

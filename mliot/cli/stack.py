@@ -25,7 +25,7 @@ from mliot.stack.plan import Part, plan
 from mliot.stack.status import PartStatus, as_json, healthy, problems, survey
 
 NOT_WELL = 1
-COLOURS = {"ok": "green", "waiting": "yellow", "starting": "yellow", "stopping": "yellow", "stopped": "dim"}
+COLOURS = {"ok": "green", "waiting": "yellow", "stalled": "red", "starting": "yellow", "stopping": "yellow", "stopped": "dim"}
 PANEL = "The local stack"
 Names = Annotated[list[str] | None, typer.Argument(metavar="[PART]...", help="Only these parts, and what they need.", show_default=False)]
 
@@ -203,7 +203,7 @@ def status_table(statuses: list[PartStatus]) -> Table:
             f"[{COLOURS.get(one.state, 'red')}]{one.state}[/]",
             _span(one.up_s),
             _number(one.rate_per_s),
-            _number(one.lag),
+            "unknown" if one.lag is None and one.rate_per_s is not None else _number(one.lag),
             _number(one.memory_mb),
             safe(one.remark(now_ms)),
         )

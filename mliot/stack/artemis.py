@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 from mliot.errors import SettingError
 from mliot.fields import LARGEST_ORIGINAL
 from mliot.settings import HOST, Settings
-from mliot.stack import java
+from mliot.stack import jars, java
 from mliot.stack.ports import Listener
 
 LARGEST_PACKET = LARGEST_ORIGINAL
@@ -21,7 +21,8 @@ BROKER_XML = """<?xml version="1.0" encoding="UTF-8"?>
   <core xmlns="urn:activemq:core">
     <name>mliot</name>
     <security-enabled>false</security-enabled>
-    <jmx-management-enabled>false</jmx-management-enabled>
+    <!-- for the agent that says how many messages wait -->
+    <jmx-management-enabled>true</jmx-management-enabled>
     <persistence-enabled>true</persistence-enabled>
     <journal-type>NIO</journal-type>
     <journal-directory>{data}/journal</journal-directory>
@@ -96,6 +97,18 @@ CLUSTER_LISTENER_XML = """\
       <acceptor name="cluster">tcp://{host}:{port}?protocols=CORE</acceptor>
 """
 
+POLICY_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<restrict>
+  <http><method>post</method></http>
+  <commands/>
+  <allow>
+    <mbean><name>org.apache.activemq.artemis:*</name><attribute mode="read">MessageCount</attribute></mbean>
+  </allow>
+  <cors><allow-origin>http://127.0.0.1</allow-origin><strict-checking/></cors>
+</restrict>
+"""
+"""Jolokia's policy: how many messages wait may be read, on loopback; nothing else may be read, and nothing done."""
+
 
 def folder(settings: Settings) -> Path:
     return settings.home.absolute() / "artemis"
@@ -128,11 +141,14 @@ def listeners(settings: Settings) -> tuple[Listener, ...]:
     if settings.mqtt_cluster and not settings.mqtt_cluster_port:
         raise SettingError("MLIOT_MQTT_CLUSTER names other brokers, which need MLIOT_MQTT_CLUSTER_PORT, a port of this one's (1 to 65535)")
     cluster = (Listener(settings.mqtt_cluster_port, "mqtt_cluster_port"),) if settings.mqtt_cluster else ()
-    return (Listener(settings.mqtt_port, "mqtt_port"), *cluster)
+    return (Listener(settings.mqtt_port, "mqtt_port"), Listener(settings.mqtt_metrics_port, "mqtt_metrics_port"), *cluster)
 
 
 def command(settings: Settings) -> tuple[str, ...]:
-    return java.command(256, "org.apache.activemq.artemis.core.server.embedded.Main", folder(settings))
+    agent = jars.archive("artemis", "jolokia-agent-jvm")
+    told = f"host={HOST},port={settings.mqtt_metrics_port},policyLocation={_policy(settings).as_uri()}"
+    main = "org.apache.activemq.artemis.core.server.embedded.Main"
+    return java.command(256, main, folder(settings), options=(f"-javaagent:{agent}={told}",))
 
 
 def environment(_: Settings) -> dict[str, str]:
@@ -140,7 +156,12 @@ def environment(_: Settings) -> dict[str, str]:
 
 
 def prepare(settings: Settings) -> None:
-    """Write the configuration where the broker looks for it."""
+    """Write the configuration where the broker and its agent look for it."""
     path = folder(settings) / "etc" / "broker.xml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(broker_xml(settings), "utf-8")
+    _policy(settings).write_text(POLICY_XML, "utf-8")
+
+
+def _policy(settings: Settings) -> Path:
+    return folder(settings) / "etc" / "jolokia-access.xml"

@@ -21,12 +21,13 @@ from mliot.services import metrics_port
 from mliot.settings import HOST, Settings
 
 ANSWER_S = 3
-State = Literal["ok", "waiting", "starting", "stopping", "stopped", "away"]
+State = Literal["ok", "waiting", "stalled", "starting", "stopping", "stopped", "away"]
 
 
 @dataclass(frozen=True)
 class Health:
-    """What a part says of itself. ``waiting``: it works, but something that it needs does not. ``away``: it does not answer."""
+    """What a part says of itself. ``waiting``: it works, but something that it needs does not. ``stalled``: it is behind and gets no
+    further. ``away``: it does not answer."""
 
     state: State
     detail: str = ""
@@ -41,8 +42,8 @@ class Health:
 
     @property
     def up(self) -> bool:
-        """It runs, although it may wait for another part."""
-        return self.state in ("ok", "waiting")
+        """It runs, although it may wait for another part or stand still."""
+        return self.state in ("ok", "waiting", "stalled")
 
 
 Check = Callable[[Settings], Health]
@@ -153,7 +154,8 @@ def service(name: str) -> Check:
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             return Health("away", _reason(error))
-        return Health(told["state"], told["waits_for"], told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
+        detail = told["stalled"] if told["state"] == "stalled" else told["waits_for"]
+        return Health(told["state"], detail, told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
 
     return check
 

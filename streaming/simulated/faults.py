@@ -20,6 +20,7 @@ class Faults:
     resend                the answer to EndTxn is lost and the client sends it again, unseen
     late                  ... and the first copy is still under way: it arrives later
     timeout               the client gives EndTxn up, whatever became of it
+    slow                  an answer within a transaction takes seconds: the service is told that it is not committed yet
     late_markers          a transaction's markers are written some time after its commit was answered
     away                  Kafka, the MQTT broker or the store does not answer
     unanswered            it did what was asked, and the answer is lost or late
@@ -34,6 +35,7 @@ class Faults:
     resend: float = 0.0
     late: float = 0.0
     timeout: float = 0.0
+    slow: float = 0.0
     late_markers: float = 0.0
     away: float = 0.0
     unanswered: float = 0.0
@@ -68,6 +70,9 @@ class Faults:
     def up_to(self, most: int) -> int:
         """A number from 1 to ``most``; all of it where the seed is 0, so that a plain test reads plain batches."""
         return most if self.seed == 0 else self._random.randint(1, most)
+
+    def between(self, least: int, most: int) -> int:
+        return self._random.randint(least, most)
 
     def order(self, partitions: Iterable[Partition]) -> list[Partition]:
         listed = sorted(partitions)

@@ -56,6 +56,11 @@ class Group:
         if name in self.members:
             self.members[name].silent_since_ms = since_ms
 
+    def rebalance(self) -> None:
+        """All must rejoin, as after a coordinator that moved, or a member that came and went."""
+        self._rebalance()
+        self._complete()
+
     def moved(self, name: str, generation: int) -> bool:
         """True where the member must give up what it was assigned in ``generation``."""
         self._evict()

@@ -61,9 +61,9 @@ class SimulatedKafka:
         """The positions that ``group`` committed."""
         return dict(self.group(group).committed)
 
-    def arrive(self) -> str:
-        """The oldest request under way arrives; answers what became of it, in words. Its client no longer listens."""
-        request = self.under_way.pop(0)
+    def arrive(self, request: EndTxn) -> str:
+        """A request under way arrives; answers what became of it, in words. Its client no longer listens."""
+        self.under_way.remove(request)
         try:
             self.transactions.end(request)
         except Refused as refusal:

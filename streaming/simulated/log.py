@@ -116,8 +116,8 @@ class SimulatedLog:
                 raise Transient("records are not acknowledged yet")
         self._delivering = None
 
-    def lag(self) -> int:
-        return sum(self._kafka.log(partition).end - offset for partition, offset in self._at.items())
+    def lag(self) -> int | None:
+        return sum(max(0, self._kafka.log(partition).stable - offset) for partition, offset in self._at.items()) if self._at else None
 
     def idle(self, seconds: float) -> None:
         """Waits. Raises :class:`Rewound` where partitions moved meanwhile."""

@@ -219,7 +219,7 @@ def test_the_end_is_said_and_a_record_takes_it_back(world: World) -> None:
     assignment = opened(log, world.source)
     drained(log, 1)
     assert attempt_until(lambda: log.read(Read(10, wait_ms=100)).at_end, set(assignment))
-    assert log.lag() == 0
+    assert attempt_until(log.lag, 0)
     world.write(("a", "2"))
     batch = log.read(Read(10, wait_ms=5000))
     while not batch.records:
@@ -312,6 +312,56 @@ def test_an_aborted_record_is_never_seen_though_it_has_an_offset(world: World) -
     assert values([first, second]) == ["first", "second"]
     assert (first.offset, second.offset) == (2, 4), "an aborted record and each transaction's marker take an offset"
     assert values(list(attempt(lambda: log.recall(Recall(world.target, (0, 1), 0))))) == ["first", "second"]
+
+
+def lag_after_reading(log: Log) -> int | None:
+    log.read(Read(10, wait_ms=100))
+    return log.lag()
+
+
+def test_what_is_not_read_yet_is_lag(world: World) -> None:
+    world.write(*[("a", str(n)) for n in range(10)])
+    log = world.restart("reader")
+    opened(log, world.source)
+    assert attempt_until(log.lag, 10)
+    records: list[Record] = []
+    while len(records) < 3:
+        records += log.read(Read(3 - len(records), wait_ms=200)).records
+    assert attempt_until(log.lag, 7)
+    drained(log, 7)
+    assert attempt_until(lambda: lag_after_reading(log), 0)
+
+
+def test_a_restart_at_the_end_of_a_quiet_partition_lags_behind_nothing(world: World) -> None:
+    world.write(*[("a", str(n)) for n in range(10)])
+    log = world.restart("copier")
+    opened(log, world.source)
+    committed(log, world, drained(log, 10))
+    log = world.restart("copier")
+    opened(log, world.source)
+    assert attempt_until(lambda: lag_after_reading(log), 0)
+    assert log.lag() == 0
+
+
+def test_aborted_records_and_markers_are_no_lag(world: World) -> None:
+    log = world.restart("reader")
+    opened(log, world.target)
+    world.begin("first", world.target, "committed").commit()
+    drained(log, 1)
+    for number in range(3):
+        world.begin(f"other-{number}", world.target, "aborted").abort()
+    assert attempt_until(lambda: lag_after_reading(log), 0)
+    assert stays(lambda: lag_after_reading(log), 0)
+
+
+def test_what_is_not_committed_yet_is_no_lag(world: World) -> None:
+    log = world.restart("reader")
+    opened(log, world.target)
+    under_way = world.begin("other", world.target, "under way")
+    assert stays(lambda: lag_after_reading(log) in (None, 0), True)
+    under_way.commit()
+    assert values(drained(log, 1)) == ["under way"]
+    assert attempt_until(lambda: lag_after_reading(log), 0)
 
 
 def test_a_new_producer_of_a_name_ends_and_fences_the_old_one(world: World) -> None:
@@ -417,3 +467,8 @@ def attempt_until(call: Callable[[], object], wanted: object, seconds: float = 2
         if deadline.passed():
             return False
     return True
+
+
+def stays(call: Callable[[], object], wanted: object, times: int = 70) -> bool:
+    """True where the answer is ``wanted`` every time: calls that wait 100 ms outlast two looks at the ends of the log."""
+    return all(call() == wanted for _ in range(times))

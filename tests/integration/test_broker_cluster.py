@@ -27,13 +27,14 @@ until = partial(stack.until, within_s=60)
 @pytest.fixture
 def members(kafka_server: StandaloneServer, open_folder: Path, free_ports: FreePorts) -> tuple[Settings, Settings]:
     """Settings of two homes, each with a broker of the cluster and a bridge of the same shared subscription."""
-    mqtt, cluster, metrics = free_ports(2), free_ports(2), free_ports(2)
+    mqtt, mqtt_metrics, cluster, metrics = free_ports(2), free_ports(2), free_ports(2), free_ports(2)
 
     def member(number: int) -> Settings:
         changes: dict[str, Any] = {
             "home": open_folder / f"member-{number}",
             "kafka_port": kafka_server.settings.kafka_port,
             "mqtt_port": mqtt[number],
+            "mqtt_metrics_port": mqtt_metrics[number],
             "mqtt_cluster_port": cluster[number],
             "mqtt_cluster": f"{HOST}:{cluster[1 - number]}",
             "mqtt_share": "bridges",

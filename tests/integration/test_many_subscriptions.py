@@ -20,7 +20,8 @@ DEVICES = 5_000
 @pytest.fixture
 def broker(open_folder: Path, free_ports: Callable[[int], list[int]]) -> Iterator[StandaloneServer]:
     """One of this test's own: a broker out of memory would take the other tests with it."""
-    with StandaloneServer(Settings(_env_file=None, home=open_folder, mqtt_port=free_ports(1)[0]), "artemis") as server:
+    mqtt, metrics = free_ports(2)
+    with StandaloneServer(Settings(_env_file=None, home=open_folder, mqtt_port=mqtt, mqtt_metrics_port=metrics), "artemis") as server:
         yield server
 
 

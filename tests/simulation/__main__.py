@@ -15,6 +15,7 @@ from tests.simulation.world import Switches
 
 SWITCHES = {
     "trust-late-commits": Switches(trust_late_commits=True),
+    "forget-doubt-on-open": Switches(forget_doubt_on_open=True),
     "acknowledge-first": Switches(acknowledge_first=True),
     "positions-first": Switches(positions_first=True),
 }

@@ -83,10 +83,11 @@ class Plan:
 
 SHARES = {
     "abort": 0.05, "crash_before_commit": 0.03, "crash_in_commit": 0.01, "crash_after_commit": 0.04, "resend": 0.12, "late": 0.7,
-    "timeout": 0.03, "late_markers": 0.3, "away": 0.03, "unanswered": 0.1, "redeliver": 0.08,
+    "timeout": 0.03, "slow": 0.08, "late_markers": 0.3, "away": 0.03, "unanswered": 0.1, "redeliver": 0.08,
 }  # fmt: skip
 GROUPED = ("features", "inference", "store", "commands")
 """Services of which a second instance may come and go."""
+TRANSACTIONAL = ("features", "inference", "commands", "online")
 ALL = ("bridge", *GROUPED, "online")
 USE_CASES = ("fan_speed", "water_flow")
 POISONED = ("stream-frame", "stream-feature", "stream-prediction", "stream-label", "stream-ack", "stream-command")
@@ -157,6 +158,8 @@ def _happenings(rng: random.Random, until_ms: int) -> list[Happening]:
     for service in GROUPED:
         if rng.random() < 0.35:
             found.append(Happening(sometime(), "second instance", service, rng.randrange(60 * SECOND)))
+    for service in TRANSACTIONAL:
+        found += [Happening(sometime(), "rebalance", service) for _ in range(rng.choice((0, 2, 6)))]
     for service in rng.sample(ALL, rng.choice((0, 1, 1, 2))):
         found.append(
             Happening(sometime(), rng.choice(("hang", "replaced while it hangs")), service, rng.randrange(2 * SECOND, 25 * SECOND))

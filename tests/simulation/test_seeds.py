@@ -1,4 +1,4 @@
-"""Forty seeds of the whole platform, and a proof that the checker bites: without each of three safeguards a seed fails."""
+"""Forty seeds of the whole platform, and a proof that the checker bites: without each of four safeguards a seed fails."""
 
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def test_a_seed_repeats_exactly(databases: Databases) -> None:
     ("switches", "first"),
     [
         pytest.param(Switches(trust_late_commits=True), 1, id="a late commit is trusted"),
+        pytest.param(Switches(forget_doubt_on_open=True), 1, id="a doubt is forgotten when a commit ends during Open"),
         pytest.param(Switches(acknowledge_first=True), 1, id="MQTT is acknowledged before Kafka has it"),
         pytest.param(Switches(positions_first=True), 1, id="positions are committed before the output"),
     ],

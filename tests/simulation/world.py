@@ -20,7 +20,7 @@ from streaming.loop import Driver, broker_performers, log_performers, model_perf
 from streaming.openwindows import OpenWindows
 from streaming.ports import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Service
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
-from streaming.transactions import Transactions
+from streaming.transactions import TransactionalProducer, Transactions
 from tests.simulation.plan import FLEET, HOUR, MINUTE, SECOND, START_MS, Happening, Plan, frame
 from tests.simulation.surroundings import GONE, WANTED, Databases, Fans, ModelServer, WorldClock
 
@@ -39,6 +39,7 @@ class Switches:
     trust_late_commits: bool = False
     acknowledge_first: bool = False
     positions_first: bool = False
+    forget_doubt_on_open: bool = False
 
 
 class Trusting(Transactions):
@@ -46,6 +47,22 @@ class Trusting(Transactions):
 
     def doubt(self) -> str:
         return ""
+
+
+class Forgetful(Transactions):
+    """A doubt counts, but not where the commit ends while partitions are opened anew."""
+
+    _opening = False
+
+    def ready(self) -> TransactionalProducer:
+        self._opening = True
+        try:
+            return super().ready()
+        finally:
+            self._opening = False
+
+    def doubt(self) -> str:
+        return "" if self._opening else super().doubt()
 
 
 known_measurements = cache(load_measurements)
@@ -162,8 +179,8 @@ class World:
         for restart in [each for each in self._restarts if each[0] <= now]:
             self._restarts.remove(restart)
             self._start(*restart[1:])
-        if self.kafka.under_way and self.rng.random() < 0.05:
-            self._say(self.kafka.arrive())
+        if self.kafka.under_way and self.rng.random() < 0.01:
+            self._say(self.kafka.arrive(self.kafka.under_way[0]))
         if self.rng.random() < 0.3:
             self.kafka.transactions.mark()
         self.fans.obey(now)
@@ -196,7 +213,7 @@ class World:
 
     def _start(self, service: str, instance: str) -> None:
         self._born += 1
-        policy = Trusting if self.switches.trust_late_commits else Transactions
+        policy = Trusting if self.switches.trust_late_commits else Forgetful if self.switches.forget_doubt_on_open else Transactions
         log = SimulatedLog(
             self.kafka, f"mliot-{service}", self.faults, instance=instance, process=self._born, reads_only=service == "store", policy=policy
         )
@@ -308,6 +325,8 @@ class World:
                 self.clock.skew_ms -= for_ms
             case "clock on":
                 self.clock.skew_ms += for_ms
+            case "rebalance":
+                self.kafka.group(f"mliot-{whom}").rebalance()
             case "poison record":
                 self._poison(whom)
             case "second instance":

@@ -224,6 +224,15 @@ def test_a_withheld_command_says_why_and_its_device_may_have_no_name() -> None:
     assert (one.order, nameless.order) == ("fan speed level 2 → room-1-fan", "fan speed level 2 → no device")
 
 
+def test_a_service_that_stands_still_is_a_problem_and_an_unknown_lag_is_no_zero() -> None:
+    stalled = Health("online", "stalled", 1, 0.0, 72_000, stalled="stands still: nothing was read for 45 s, 72,000 records are waiting")
+    first, second = service_views((Health("bridge", "ok", 1, 0.4), stalled))
+    assert first.lag == "lag unknown"
+    assert (second.state, second.tone) == ("stalled", "bad")
+    told = problems(Snapshot(NOW, StoreRows(), NOW, services=(stalled,)))
+    assert [problem.text for problem in told] == [f"online {stalled.stalled}"]
+
+
 def test_a_command_shows_how_long_its_ack_took_and_an_overdue_one_says_so() -> None:
     acked, overdue = command_views((COMMAND, replace(COMMAND, state="sent", acked_ms=None, expires_ms=NOW - 1)), KNOWN, NOW)
     assert (acked.order, acked.state, acked.took) == ("fan speed level 2 → room-1-fan", "acked", "answered in 212 ms")

@@ -120,6 +120,7 @@ def test_prometheus_asks_every_service_and_the_endpoint(settings: Settings) -> N
 def test_grafana_shows_metrics_that_the_services_have_and_asks_the_prometheus_there_is() -> None:
     status = ServiceStatus("bridge")
     status.count({"read": 1})
+    status.lag(0)
     known = {sample.name for metric in status.collect() for sample in metric.samples}
     dashboard = json.loads((ROOT / "deploy/grafana/dashboards/mliot.json").read_text("utf-8"))
     asked = {name for panel in dashboard["panels"] for target in panel["targets"] for name in re.findall(r"mliot_\w+", target["expr"])}

@@ -59,13 +59,14 @@ def test_the_endpoint_says_what_it_cannot_read_and_who_has_no_champion(serve: Se
     assert health.endpoint(settings(endpoint_port=serve(200, {}))).state == "away"
 
 
-@pytest.mark.parametrize("state", ["ok", "waiting", "starting"])
-def test_service_says_state_rate_lag_and_error(serve: Serve, state: str) -> None:
-    waits_for = "Kafka is away" if state == "waiting" else ""
-    told = {"state": state, "waits_for": waits_for, "rate_per_s": 2.5, "lag": 9, "last_error": "Kafka is away", "last_error_ms": 5}
+@pytest.mark.parametrize("lag", [9, None])
+@pytest.mark.parametrize(("state", "detail"), [("ok", ""), ("waiting", "Kafka is away"), ("stalled", "stands still"), ("starting", "")])
+def test_service_says_state_rate_lag_and_error(serve: Serve, state: str, detail: str, lag: int | None) -> None:
+    told = {"state": state, "rate_per_s": 2.5, "lag": lag, "last_error": "Kafka is away", "last_error_ms": 5, "stalled": "stands still"}
+    told["waits_for"] = detail if state == "waiting" else ""
     one = health.service("bridge")(settings(metrics_port=serve(200, told)))
-    assert one == health.Health(state, waits_for, 2.5, 9, "Kafka is away", 5)
-    assert (one.ok, one.up) == (state == "ok", state in ("ok", "waiting"))
+    assert one == health.Health(state, detail, 2.5, lag, "Kafka is away", 5)
+    assert (one.ok, one.up) == (state == "ok", state != "starting")
 
 
 @pytest.mark.parametrize(("healthy", "state"), [(True, "ok"), (False, "starting")])

@@ -77,13 +77,13 @@ def test_a_broker_of_a_cluster_knows_the_others_and_listens_to_them_on_loopback(
     connection = core.find(f"{CORE}cluster-connections/{CORE}cluster-connection")
     assert [other.text for other in connection.find(f"{CORE}static-connectors")] == ["other-0", "other-1"]
     assert [acceptor.text.split("?")[0] for acceptor in core.find(f"{CORE}acceptors")] == ["tcp://127.0.0.1:1883", "tcp://127.0.0.1:1884"]
-    assert [listener.setting for listener in artemis.listeners(made)] == ["mqtt_port", "mqtt_cluster_port"]
+    assert [listener.setting for listener in artemis.listeners(made)] == ["mqtt_port", "mqtt_metrics_port", "mqtt_cluster_port"]
 
 
 def test_a_broker_without_others_stands_alone_and_one_that_they_cannot_reach_is_refused() -> None:
     alone = settings(mqtt_port=1883, mqtt_cluster_port=1884)
     assert "cluster-connection" not in artemis.broker_xml(alone)
-    assert [listener.port for listener in artemis.listeners(alone)] == [1883]
+    assert [listener.setting for listener in artemis.listeners(alone)] == ["mqtt_port", "mqtt_metrics_port"]
     with pytest.raises(SettingError, match="MLIOT_MQTT_CLUSTER_PORT"):
         artemis.listeners(settings(mqtt_cluster="127.0.0.1:1885"))
 
