@@ -11,15 +11,14 @@ from devices.fleet import HISTORY_PERIOD_MS
 from devices.history import merged
 from devices.places import rooms
 from mliot.featuremodels import FeatureModels
-from mliot.frames import parse_frame
-from mliot.lorawan import decode_uplink
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
 from mliot.training.train import train
 from mliot.usecase import UseCase, load_use_cases
+from streaming import bridge
 from streaming.labels import label_sources, labels_in
 from streaming.openwindows import OpenWindows
-from streaming.ports import Record
+from streaming.ports import Received, Record
 from tests.unit.mliot.usecases.history import training_set
 
 README = Path(__file__).parents[4] / "README.md"
@@ -60,9 +59,7 @@ def history(settings: Settings, seed: int, to_ms: int) -> list[Record]:
     known = load_measurements()
     after_ms = to_ms - round(settings.fleet_history_days * 24 * HOUR_MS)
     places = rooms(settings.fleet_rooms, seed, Faults(seed, frozenset()))
-    records = []
-    for offset, out in enumerate(merged([place.frames(after_ms, to_ms, HISTORY_PERIOD_MS) for place in places])):
-        message = decode_uplink(out.topic, out.message) or out.message
-        frame = parse_frame(message, mqtt_topic=out.topic, arrived_ms=out.event_ms, measurements=known, retention_ms=to_ms)
-        records.append(Record(frame.topic_name, 0, offset, out.event_ms, frame.place_id, frame.encode(), ""))
-    return records
+    sent = merged([place.frames(after_ms, to_ms, HISTORY_PERIOD_MS) for place in places])
+    received = [Received(out.topic, out.message, "", out.event_ms, (1, number)) for number, out in enumerate(sent)]
+    written = bridge.decide(received, measurements=known, retention_ms=to_ms, now_ms=to_ms).emits
+    return [Record(emit.topic, 0, offset, to_ms, emit.key, emit.value, emit.traceparent) for offset, emit in enumerate(written)]
