@@ -204,7 +204,7 @@ def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int]) -> N
     if isinstance(effect, Commit | Deliver):
         status.count(effect.outcome.counts)
     elif isinstance(effect, Save):
-        status.count({"read": effect.read, "used": effect.read})
+        status.count({"read": effect.read, "used": effect.read - effect.rejected, "rejected": effect.rejected})
     elif isinstance(effect, Read):
         status.lag(lag())
 
