@@ -68,7 +68,7 @@ def produce(producer: Producer, emit: Emit, delivered: OnDelivery | None = None)
     headers: list[tuple[str, str | bytes | None]] | None = [("traceparent", emit.traceparent)] if emit.traceparent else None
     while True:
         try:
-            producer.produce(emit.topic, emit.value, emit.key, headers=headers, timestamp=emit.timestamp_ms, on_delivery=delivered)
+            producer.produce(emit.topic, emit.value or None, emit.key, headers=headers, timestamp=emit.timestamp_ms, on_delivery=delivered)
         except BufferError:
             producer.poll(0.05)
         else:

@@ -13,7 +13,7 @@ from mliot.usecase import UseCase
 
 Answer = tuple[float, float | None]
 """Value and, for a class, its probability."""
-LEAST_LEARNT = 10
+MIN_LEARNT = 10
 """A model that has seen fewer labels says nothing: its answers would be noise beside the baseline."""
 
 
@@ -118,7 +118,7 @@ class _Number(_Linear):
 
     def predict(self, values: Mapping[str, float]) -> Answer | None:
         level = self._level(values)
-        if level is None or self._learnt < LEAST_LEARNT:
+        if level is None or self._learnt < MIN_LEARNT:
             return None
         scaled = self._model.predict_one(self._scaled(values))
         value = level + self._label.means["y"] + float(scaled) * self._label.vars["y"] ** 0.5
@@ -158,7 +158,7 @@ class _Classes(_Linear):
         self._model.learn_one(self._absorb(values) | {"bias": 1.0}, int(label))
 
     def predict(self, values: Mapping[str, float]) -> Answer | None:
-        if self._learnt < LEAST_LEARNT:
+        if self._learnt < MIN_LEARNT:
             return None
         shares = self._model.predict_proba_one(self._scaled(values) | {"bias": 1.0})
         best = max(sorted(shares), key=shares.__getitem__)

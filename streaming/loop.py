@@ -214,7 +214,7 @@ def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int | None
         status.problem(effect.outcome.problem)
         _tell(status, effect.outcome)
     elif isinstance(effect, Save):
-        status.count({"read": effect.read, "used": effect.read})
+        status.count({"read": effect.read, "used": effect.read - effect.rejected, "rejected": effect.rejected})
     elif isinstance(effect, Read | Receive):
         status.lag(lag())
 

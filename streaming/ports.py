@@ -56,7 +56,10 @@ class Record(NamedTuple):
 
 
 class Emit(NamedTuple):
-    """One record to be written: it lands in the partition that its key hashes to."""
+    """One record to be written: it lands in the partition that its key hashes to.
+
+    One without a value is a tombstone: where the topic is compacted, nothing is left of its key. It is read with an empty value.
+    """
 
     topic: str
     key: str
@@ -297,7 +300,8 @@ class Positions:
 
 @dataclass(frozen=True)
 class Save:
-    """Rows by topic, and the positions they lead from and to, in one transaction of the store.
+    """Rows by topic, and the positions they lead from and to, in one transaction of the store; ``rejected`` of the ``read`` records
+    could not be used, and are rows of dead letters.
 
     Answers the number of rows that were new. :class:`Rewound` where the store stands elsewhere than ``before``: another instance wrote.
     """
@@ -306,6 +310,7 @@ class Save:
     read: int
     before: Mapping[Partition, int]
     after: Mapping[Partition, int]
+    rejected: int = 0
 
 
 Effect = Open | Seek | Read | Recall | Commit | Deliver | Receive | Acknowledge | Publish | Champions | Score | Positions | Save

@@ -27,9 +27,10 @@ OWN_ID: Mapping[type[Message], str] = {
 Row = dict[str, Any]
 
 
-def decide(records: Sequence[Record], now_ms: int) -> dict[str, list[Row]]:
-    """The rows to store, by topic; a record that is no message of its topic becomes a dead letter's row. Pure."""
+def decide(records: Sequence[Record], now_ms: int) -> tuple[dict[str, list[Row]], int]:
+    """The rows to store, by topic, and how many records are no message of their topic: each becomes a dead letter's row. Pure."""
     rows: dict[str, list[Row]] = {}
+    rejected = 0
     for record in records:
         try:
             message = decode(KINDS[record.topic], record.value)
@@ -40,8 +41,9 @@ def decide(records: Sequence[Record], now_ms: int) -> dict[str, list[Row]]:
                 key=record.key, traceparent=record.traceparent,
             )  # fmt: skip
             stored = row(message, record, now_ms)
+            rejected += 1
         rows.setdefault(message.topic_name, []).append(stored)
-    return rows
+    return rows, rejected
 
 
 def row(message: Message, record: Record, now_ms: int) -> Row:
@@ -65,7 +67,8 @@ def store(rows: int, fill_ms: int) -> Effects:
         if not batch.records:
             continue
         after = {partition: position.offset for partition, position in batch.positions().items()}
-        yield Save(decide(batch.records, batch.now_ms), len(batch.records), {partition: at[partition] for partition in after}, after)
+        stored, rejected = decide(batch.records, batch.now_ms)
+        yield Save(stored, len(batch.records), {partition: at[partition] for partition in after}, after, rejected)
         at |= after
 
 

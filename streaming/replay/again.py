@@ -223,16 +223,16 @@ class _Replay:
 
     def _learnt(self, rows: Rows, now: Mapping[str, Feature], learners: Mapping[str, UseCase]) -> dict[str, Prediction]:
         """What the online learner says now, by the id of then. Rows asked for are those computed anew, others as it was given them."""
-        for index, lesson in enumerate(rows.lessons):
-            if isinstance(lesson.message, Feature) and (fresh := now.get(lesson.message.feature_id)) is not None:
-                rows.lessons[index] = lesson._replace(message=msgspec.structs.replace(fresh, made_ms=lesson.message.made_ms))
-        lessons = learn.Lessons([*rows.lessons, *read_labels(self._read(Label), learners)])
+        for index, event in enumerate(rows.events):
+            if isinstance(event.message, Feature) and (fresh := now.get(event.message.feature_id)) is not None:
+                rows.events[index] = event._replace(message=msgspec.structs.replace(fresh, made_ms=event.message.made_ms))
+        events = learn.Events([*rows.events, *read_labels(self._read(Label), learners)], learners)
         source = self._parts.source
         gone = any(begin for topic in (Feature.topic_name, Label.topic_name) for begin in source.begins(topic).values())
         asked = [d for d in self._decisions if d.then is not None and not d.unknown and d.then.model_version.startswith(ONLINE)]
         note = self._parts.progress.begin("learning online", None)
         found = learn.answers(
-            source.read(CHECKPOINT_TOPIC), lessons, learners, frozenset(d.row for d in asked), gone=gone, note=note
+            lambda: source.read(CHECKPOINT_TOPIC), events, learners, frozenset(d.row for d in asked), gone=gone, note=note
         )  # fmt: skip
         said: dict[str, Prediction] = {}
         for decision in asked:

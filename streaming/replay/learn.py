@@ -2,12 +2,12 @@
 
 The order in which it learnt depends on what lay in which batch, so each checkpoint says which records its batch held. Where batches
 follow each other without a gap, the learner goes on from its own state; after a gap (Kafka compacts the topic) it starts from the
-checkpoint behind the gap, and what was answered inside it is not known.
+checkpoint behind the gap, as soon as there is one whose pieces are all still there; what was answered before that is not known.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,114 +15,122 @@ from mliot.lineage.audit import LogRecord
 from mliot.messages import Feature, Label, Prediction, decode
 from mliot.usecase import UseCase
 from streaming import online
-from streaming.learner import learner_for
-from streaming.ports import Outcome, Partition, Record
-from streaming.replay.past import Lesson
+from streaming.learning.changelog import Changelog, Head, Piece, read_head, read_piece
+from streaming.learning.state import State
+from streaming.ports import Outcome, Partition
+from streaming.replay.past import Event
 
 Answers = dict[tuple[str, str], Prediction]
 """By feature row and use case."""
+Checkpoints = Callable[[], Iterable[LogRecord]]
+"""Reads the topic of the checkpoints, each time from its beginning to the same end."""
 
 
-class _Learnt(msgspec.Struct):
-    learnt: int
+class Events:
+    """Every row and label that concerns a learner of ``use_cases``, by partition and in its order."""
 
-
-class _Checkpoint(msgspec.Struct):
-    """What is looked at of a checkpoint; one of an earlier version lacks the first two, and nothing can be made of it."""
-
-    learner: _Learnt
-    use_case: str = ""
-    took: dict[str, tuple[int, int]] = {}
-
-
-_READ = msgspec.json.Decoder(_Checkpoint)
-
-
-class Lessons:
-    """Every row and label that concerns a learner, by partition and in its order."""
-
-    def __init__(self, lessons: Iterable[Lesson]) -> None:
-        self._by_place: dict[str, list[Lesson]] = defaultdict(list)
-        for lesson in lessons:
-            self._by_place[f"{lesson.record.topic}-{lesson.record.partition}"].append(lesson)
+    def __init__(self, events: Iterable[Event], use_cases: Mapping[str, UseCase]) -> None:
+        states = [State(use_case) for use_case in use_cases.values()]
+        self._by_place: dict[str, list[Event]] = defaultdict(list)
+        for event in events:
+            if isinstance(event.message, Label) or any(isinstance(event.message, Feature) and s.concerns(event.message) for s in states):
+                self._by_place[f"{event.record.topic}-{event.record.partition}"].append(event)
         for found in self._by_place.values():
             found.sort(key=_offset)
-        self._offsets = {place: [_offset(lesson) for lesson in found] for place, found in self._by_place.items()}
+        self._offsets = {place: [_offset(event) for event in found] for place, found in self._by_place.items()}
 
-    def __len__(self) -> int:
-        return sum(len(found) for found in self._by_place.values())
+    def of(self, took: Mapping[str, tuple[int, int]]) -> list[Event]:
+        """Those of a batch, in the order in which the learner observed them: what a batch took is a prefix of what was left of each
+        partition, merged by event time."""
+        taken = [event for place, (first, last) in took.items() for event in self._between(place, first, last)]
+        partitions = frozenset(Partition(event.record.topic, event.record.partition) for event in taken)
+        waiting = online.Waiting(partitions)
+        waiting.add(taken)
+        return waiting.ready(partitions)
 
-    def span(self, place: str, first: int, last: int) -> tuple[int, int]:
-        """Where the lessons of these offsets stand among those of their partition."""
+    def _between(self, place: str, first: int, last: int) -> Sequence[Event]:
         offsets = self._offsets.get(place, [])
-        return bisect_left(offsets, first), bisect_right(offsets, last)
-
-    def between(self, place: str, begin: int, end: int) -> list[Lesson]:
-        return self._by_place[place][begin:end] if end > begin else []
-
-    def places(self) -> Iterable[str]:
-        return self._by_place.keys()
+        return self._by_place[place][bisect_left(offsets, first) : bisect_right(offsets, last)] if offsets else ()
 
 
-class Pupil:
-    """One use case's learner on its way through the log."""
+class Pieces:
+    """The pieces of checkpoints that Kafka still holds, read once where they are asked for: only after a gap."""
 
-    def __init__(self, use_case: UseCase, lessons: Lessons, *, gone: bool) -> None:
-        """``gone``: Kafka has dropped the oldest rows, so that a label may be learnt whose row is not there any more."""
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+        self._values: dict[str, list[tuple[int, bytes]]] | None = None
+
+    def of(self, use_case: UseCase, head: Head) -> Iterator[Piece]:
+        """Those of the head's batches, in the order of these."""
+        if self._values is None:
+            self._values = defaultdict(list)
+            for record in self._checkpoints():
+                if (found := _header(record.value)) is not None:
+                    self._values[found.use_case].append((found.number, record.value))
+            for values in self._values.values():
+                values.sort(key=_number)
+        for number, value in self._values.get(use_case.name, []):
+            if head.first <= number <= head.number:
+                yield read_piece(value, use_case.columns)
+
+
+class ReplayLearner:
+    """One use case's learner on its way through the log, checkpoint by checkpoint."""
+
+    def __init__(self, use_case: UseCase, events: Events, pieces: Pieces, *, gone: bool) -> None:
+        """``gone``: Kafka has dropped the oldest rows or labels, so that a batch may not be there whole any more."""
         self._use_case = use_case
-        self._lessons = lessons
+        self._events = events
+        self._pieces = pieces
         self._gone = gone
-        self._at = dict.fromkeys(lessons.places(), 0)
-        self._student: online.Student | None = online.Student(use_case, learner_for(use_case))
-        self._state = b""
+        self._state: State | None = State(use_case)
+        self._head: Head | None = None
+        self._incomplete = 0
 
-    def attend(self, took: Mapping[str, tuple[int, int]], learnt: int, state: bytes) -> list[Prediction]:
-        """What the learner says in one batch, after which it had ``learnt`` so many labels and was in ``state``; nothing if not known."""
-        spans = {place: self._lessons.span(place, first, last) for place, (first, last) in took.items()}
-        taken = [lesson for place, (begin, end) in spans.items() for lesson in self._lessons.between(place, begin, end)]
-        before, self._at = self._at, self._at | {place: end for place, (_, end) in spans.items()}
-        if not taken:
-            self._state = state
+    def observe(self, head: Head) -> list[Prediction]:
+        """What the learner says in the batch that ``head`` ends; nothing if that is not known."""
+        before, self._head = self._head, head
+        if head.number != (before.number if before else 0) + 1:
+            self._state = None
             return []
-        if any(begin != before.get(place, 0) for place, (begin, _) in spans.items()):
-            self._student, self._state = None, state
+        if self._state is None and before is not None:
+            self._state = self._restored(before)
+        if self._state is None:
             return []
-        student = self._student or self._restored(before)
-        if student is None:
-            self._state = state
+        said = self._said(self._state, head)
+        if self._gone and self._state.learner.version != f"online-{msgspec.json.decode(head.learner, type=_Learnt).learnt}":
+            self._state = None
             return []
-        said = self._decide(student, taken)
-        if self._gone and student.learner.version != f"online-{learnt}":
-            self._student, self._state = None, state
-            return []
-        self._student, self._state = student, state
         return said
 
-    def _decide(self, student: online.Student, taken: Sequence[Lesson]) -> list[Prediction]:
+    def _said(self, state: State, head: Head) -> list[Prediction]:
         name, out = self._use_case.name, Outcome("online", 0)
-        mine = [item for item in _merged(taken) if not isinstance(item.message, Label) or item.message.use_case == name]
-        online.decide(mine, {name: student}, out)
+        events = self._events.of(head.took)
+        mine = [event for event in events if not isinstance(event.message, Label) or event.message.use_case == name]
+        online.observe(mine, {name: state}, out)
         return [decode(Prediction, emit.value) for emit in out.emits if emit.topic == Prediction.topic_name]
 
-    def _restored(self, before: Mapping[str, int]) -> online.Student | None:
-        """The learner as a restart of the service makes it: the last state, and the rows and labels that still wait.
+    def _restored(self, head: Head) -> State | None:
+        """The learner as a restart of the service makes it; None where pieces are missing, or it is no state of this use case.
 
-        None where the state is none that could be restored.
+        It is tried again only once nothing waits any more of what was missing.
         """
-        student = online.Student(self._use_case, learner_for(self._use_case))
-        if self._state:
-            try:
-                student.restore(self._state)
-            except msgspec.DecodeError:
-                return None
-        past = [lesson for place, at in before.items() for lesson in self._lessons.between(place, 0, at)]
-        online.remember([_encoded(lesson) for lesson in past if _may_wait(lesson, student)], {self._use_case.name: student})
-        return student
+        if head.number and head.first <= self._incomplete:
+            return None
+        log = Changelog(State(self._use_case))
+        try:
+            log.restore(head, (("", piece) for piece in self._pieces.of(self._use_case, head)))
+        except msgspec.DecodeError:
+            return None
+        if not log.whole:
+            self._incomplete = head.number
+            return None
+        return log.state
 
 
 def answers(
-    checkpoints: Iterable[LogRecord],
-    lessons: Lessons,
+    checkpoints: Checkpoints,
+    events: Events,
     use_cases: Mapping[str, UseCase],
     wanted: frozenset[str],
     *,
@@ -131,44 +139,49 @@ def answers(
 ) -> Answers:
     """What the learner says now about the feature rows ``wanted``; what is not known is missing.
 
-    ``checkpoints`` in the order of their partitions; ``note`` is told by and by of how many answers there are more.
+    ``note`` is told by and by of how many answers there are more.
     """
-    pupils = {name: Pupil(use_case, lessons, gone=gone) for name, use_case in use_cases.items()}
+    pieces = Pieces(checkpoints)
+    learners = {name: ReplayLearner(use_case, events, pieces, gone=gone) for name, use_case in use_cases.items()}
     found: Answers = {}
-    for record in checkpoints:
+    for record in checkpoints():
         try:
-            checkpoint = _READ.decode(record.value)
+            head = read_head(record.value)
         except msgspec.DecodeError:
             continue
-        pupil = pupils.get(checkpoint.use_case)
-        if pupil is None or not checkpoint.took:
+        if (learner := learners.get(head.use_case)) is None:
             continue
-        said = pupil.attend(checkpoint.took, checkpoint.learner.learnt, record.value)
+        said = learner.observe(head)
         found |= {(one.feature_id, one.use_case): one for one in said if one.feature_id in wanted}
         note(len(said))
     return found
 
 
-def _merged(lessons: Sequence[Lesson]) -> list[Lesson]:
-    """In the order in which the learner met them: what a batch took is a prefix of each partition, merged by event time."""
-    partitions = frozenset(Partition(lesson.record.topic, lesson.record.partition) for lesson in lessons)
-    waiting = online.Waiting(partitions)
-    waiting.add(lessons)
-    return waiting.ready(partitions)
+class _Learnt(msgspec.Struct):
+    learnt: int
 
 
-def _may_wait(lesson: Lesson, student: online.Student) -> bool:
-    """False where the learner has let go of the row or learnt the label: those need not be encoded."""
-    message, times = lesson.message, student.times
-    if isinstance(message, Feature):
-        return message.end_ms >= times.get(message.key, 0) - student.use_case.delay_ms - online.PATIENCE_MS
-    return isinstance(message, Label) and message.available_ms > times.get(message.key, 0)
+class _Header(msgspec.Struct):
+    """What only a piece has."""
+
+    use_case: str
+    number: int
+    gone: msgspec.Raw
 
 
-def _encoded(lesson: Lesson) -> Record:
-    assert isinstance(lesson.message, Feature | Label), lesson
-    return lesson.record._replace(value=lesson.message.encode())
+_READ_HEADER = msgspec.json.Decoder(_Header)
 
 
-def _offset(lesson: Lesson) -> int:
-    return lesson.record.offset
+def _header(value: bytes) -> _Header | None:
+    try:
+        return _READ_HEADER.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _number(numbered: tuple[int, bytes]) -> int:
+    return numbered[0]
+
+
+def _offset(event: Event) -> int:
+    return event.record.offset

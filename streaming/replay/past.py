@@ -17,7 +17,7 @@ from streaming.online import Content
 from streaming.ports import Record
 
 M = TypeVar("M", bound=Message)
-Lesson = Item[Content]
+Event = Item[Content]
 """What the online learner took in: a row or a label, under its address."""
 
 
@@ -107,7 +107,7 @@ class Rows:
     """
 
     wanted: dict[str, Served] = field(default_factory=dict)
-    lessons: list[Lesson] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     others: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -169,7 +169,7 @@ def _rank(id: str, seed: int) -> int:
 def read_rows(
     records: Iterable[LogRecord], *, wanted: frozenset[str], versions: Mapping[str, str], columns: Mapping[str, frozenset[str]]
 ) -> Rows:
-    """The rows ``wanted``, whole, and as lessons every row of the models in ``columns``, with the values of these columns only.
+    """The rows ``wanted``, whole, and as events every row of the models in ``columns``, with the values of these columns only.
 
     ``versions`` are the feature models' versions of now, by name.
     """
@@ -186,7 +186,7 @@ def read_rows(
             if head.feature_id in wanted:
                 rows.wanted.setdefault(head.feature_id, Served(address, record.value))
             if head.model in columns:
-                rows.lessons.append(_lesson(address, decode(Feature, record.value), columns[head.model]))
+                rows.events.append(_event(address, decode(Feature, record.value), columns[head.model]))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return rows
@@ -197,12 +197,12 @@ def slim(row: Feature, columns: frozenset[str]) -> Feature:
     return msgspec.structs.replace(row, values={name: row.values[name] for name in columns if name in row.values})
 
 
-def _lesson(address: Address, row: Feature, columns: frozenset[str]) -> Lesson:
+def _event(address: Address, row: Feature, columns: frozenset[str]) -> Event:
     return Item(_record(address), slim(row, columns), row.end_ms)
 
 
-def read_labels(records: Iterable[LogRecord], use_cases: Mapping[str, UseCase]) -> list[Lesson]:
-    """Every label that a learner of ``use_cases`` takes, as a lesson."""
+def read_labels(records: Iterable[LogRecord], use_cases: Mapping[str, UseCase]) -> list[Event]:
+    """Every label that a learner of ``use_cases`` takes, as an event."""
     return [
         Item(_record(address), label, label.label_ms)
         for address, label in readable(Label, records)

@@ -35,6 +35,8 @@ class PartitionLog:
     """The entries of one partition, by offset."""
 
     entries: list[Entry] = field(default_factory=list)
+    compacted: list[Record] = field(default_factory=list)
+    """What :meth:`compact` took."""
     _unmarked: dict[Transaction, int] = field(default_factory=dict)
 
     def append(self, partition: Partition, emit: Emit, timestamp_ms: int, transaction: Transaction | None = None) -> Record:
@@ -49,6 +51,18 @@ class PartitionLog:
         """Writes the marker of a transaction that has ended."""
         self._unmarked.pop(transaction, None)
         self.entries.append(Entry(None, transaction))
+
+    def compact(self, before: int) -> None:
+        """What Kafka's log cleaner leaves of the offsets ``before`` one: of each key the newest committed record, and no tombstone."""
+        before = min(before, self.stable)
+        newest: dict[str, int] = {}
+        for record, transaction in self.entries[:before]:
+            if record is not None and (transaction is None or transaction.fate == "committed"):
+                newest[record.key] = record.offset
+        for offset, (record, transaction) in enumerate(self.entries[:before]):
+            if record is not None and not (newest.get(record.key) == offset and record.value):
+                self.compacted.append(record)
+                self.entries[offset] = Entry(None, transaction)
 
     @property
     def end(self) -> int:

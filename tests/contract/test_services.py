@@ -134,7 +134,13 @@ class ServiceContract:
         self.offer(world, *(self.good(n) for n in range(5)), b"{broken", self.good(2))
         counts = world.run(self.name, self.service(world))
         assert counts["read"] == 7
+        assert counts["rejected"] == 1
         assert counts["read"] == sum(counts.get(fate, 0) for fate in ("used", "rejected", "duplicate", "late", "passed"))
+
+    def test_what_is_broken_is_not_counted_as_used(self, world: World) -> None:
+        self.offer(world, *(b"{broken %d" % n for n in range(3)))
+        counts = world.run(self.name, self.service(world))
+        assert {fate: counts.get(fate, 0) for fate in ("read", "used", "rejected")} == {"read": 3, "used": 0, "rejected": 3}
 
     def test_a_bad_record_is_kept_whole_with_its_reason_and_the_others_go_on(self, world: World) -> None:
         self.offer(world, self.good(0), b"\xff\x00 not a message", self.good(1))

@@ -118,7 +118,7 @@ class Log:
                 return dict.fromkeys(effect.lives, 0)
             case Save():
                 self.rows += sum(map(len, effect.rows.values()))
-                self.counts.update(read=effect.read, used=effect.read)
+                self.counts.update(read=effect.read, used=effect.read - effect.rejected, rejected=effect.rejected)
                 for row in effect.rows.get(DeadLetter.topic_name, ()):
                     require(isinstance(row["original"], bytes), "a dead letter's row without its bytes")
         return None

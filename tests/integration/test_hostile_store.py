@@ -42,7 +42,7 @@ def stored(settings: Settings, records: list[Record]) -> dict[str, int]:
     partitions = {Partition(record.topic, record.partition) for record in records}
     before = dict.fromkeys(partitions, 0)
     with PostgresStore(settings.postgres_address) as store:
-        store.save(Save(decide(records, NOW_MS), len(records), before, dict.fromkeys(partitions, len(records))))
+        store.save(Save(decide(records, NOW_MS)[0], len(records), before, dict.fromkeys(partitions, len(records))))
     with psycopg.connect(settings.postgres_address, options="-c search_path=mliot") as connection:
         tables = [topic.removeprefix("stream-") for topic in KINDS]
         return {table: connection.execute(f'select count(*) from "{table}"').fetchone()[0] for table in tables}

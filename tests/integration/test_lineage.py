@@ -139,7 +139,7 @@ class Written:
             for records in self.records.values():
                 partitions = {Partition(r.topic, r.partition) for r in records}
                 before = dict.fromkeys(partitions, 0)
-                store.save(Save(decide(records, CLOCK.now_ms()), len(records), before, dict.fromkeys(partitions, 1)))
+                store.save(Save(decide(records, CLOCK.now_ms())[0], len(records), before, dict.fromkeys(partitions, 1)))
 
     def _to_warehouse(self) -> None:
         with duckdb.connect(str(self.settings.warehouse_path)) as warehouse:
@@ -164,7 +164,7 @@ class Written:
 
     def restore(self, kind: type[Message]) -> None:
         with PostgresStore(self.settings.postgres_address, f"restore-{uuid4().hex}") as store:
-            store.save(Save(decide(self.records[kind], CLOCK.now_ms()), len(self.records[kind]), {}, {}))
+            store.save(Save(decide(self.records[kind], CLOCK.now_ms())[0], len(self.records[kind]), {}, {}))
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def letters(desk: Settings) -> Iterator[dict[str, DeadLetter]]:
     ids = [letter.dead_id for letter in made.values()]
     records = [Record("stream-deadletter", 1, 1000 + n, 0, "", letter.encode(), "") for n, letter in enumerate(made.values())]
     with PostgresStore(desk.postgres_address, f"letters-{uuid4().hex}") as store:
-        store.save(Save(decide(records, 0), len(records), {}, {}))
+        store.save(Save(decide(records, 0)[0], len(records), {}, {}))
     yield made
     with psycopg.connect(desk.postgres_address) as connection:
         connection.execute("delete from mliot.deadletter where id = any(%s)", [ids])

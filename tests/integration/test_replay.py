@@ -74,7 +74,7 @@ def to_kafka(settings: Settings, world: World) -> None:
 def to_store(settings: Settings, world: World) -> None:
     records: list[Record] = [record for kind in MESSAGES for record in world.kafka.topic(kind.topic_name)]
     with PostgresStore(settings.postgres_address) as store:
-        store.save(Save(decide(records, SystemClock().now_ms()), len(records), {}, {}))
+        store.save(Save(decide(records, SystemClock().now_ms())[0], len(records), {}, {}))
 
 
 def run(settings: Settings, *arguments: str) -> Result:

@@ -43,7 +43,7 @@ def save(store: PostgresStore, messages, before: int, partition: Partition = FRA
 
 def saving(messages, before: int, partition: Partition = FRAMES) -> Save:
     records = [Record(partition.topic, 0, before + n, 0, "room-1", message.encode(), "") for n, message in enumerate(messages)]
-    return Save(decide(records, 2000), len(records), {partition: before}, {partition: before + len(records)})
+    return Save(decide(records, 2000)[0], len(records), {partition: before}, {partition: before + len(records)})
 
 
 def rows(dsn: str, query: str) -> list[tuple]:

@@ -23,6 +23,9 @@ STORED = {
     "stream-label": "", "stream-command": "", "stream-ack": "command_id", "stream-deadletter": "dead_id",
 }  # fmt: skip
 PREDICTED = {"features_place_1m": ("fan_speed", r"room-.*|0{9}"), "features_place_1h": ("water_flow", r"water-.*")}
+DELAYS_MS = {"fan_speed": 30_000, "water_flow": 3_600_000}
+"""From a row's end to its label, in the worlds of this simulation."""
+PATIENCE_MS = 3_600_000
 FINAL = ("acked", "failed", "expired")
 
 
@@ -34,7 +37,8 @@ def check(world: World) -> list[str]:
     twin = owed(seen)
     rules = (
         reads(world, seen), frames(world, seen), windows(world, seen, twin), features(seen, twin), predictions(world, seen),
-        labels(seen), commands(world, seen), dead_letters(world, seen), stored(world, seen), ends(world, seen), fresh(world, seen),
+        labels(seen), kept(seen), commands(world, seen), dead_letters(world, seen), stored(world, seen), ends(world, seen),
+        fresh(world, seen),
     )  # fmt: skip
     return [finding for rule in rules for finding in rule]
 
@@ -178,15 +182,58 @@ def labels(seen: Evidence) -> Iterator[str]:
         if body["grain"] == "place_1h" and body["place_id"].startswith("water-") and "water_flow_avg" in body["values"]:
             wanted.add(f"water_flow:place_1h:{body['place_id']}@{body['start_ms'] - 3_600_000}")
     yield from differences("label", wanted, {f"{body['use_case']}:{body['feature_id']}" for body in found})
-    owing = asked(seen)
-    newest: dict[tuple[str, str], int] = defaultdict(int)
-    for use_case, body, _ in owing.values():
-        newest[use_case, body["key"]] = max(newest[use_case, body["key"]], body["end_ms"])
-    due = Counter(b["use_case"] for b in found if b["feature_id"] in owing and b["available_ms"] <= newest[b["use_case"], b["key"]])
-    last = {row.key: body["learner"]["learnt"] for row, body in seen.bodies("stream-checkpoint")}
-    for use_case in ("fan_speed", "water_flow"):
+    owing, reached = asked(seen), event_times(seen)
+    due = Counter(
+        b["use_case"]
+        for b in found
+        if b["feature_id"] in owing and b["available_ms"] <= reached[b["use_case"], owing[b["feature_id"]][2].partition]
+    )
+    last = {row.key: body["learner"]["learnt"] for row, body in seen.bodies("stream-checkpoint") if "/" not in row.key}
+    for use_case in DELAYS_MS:
         if last.get(use_case, 0) != due[use_case]:
             yield f"{use_case}: {last.get(use_case, 0)} labels were learnt, {due[use_case]} were due"
+
+
+def event_times(seen: Evidence) -> dict[tuple[str, int], int]:
+    """By use case and partition, the newest end of a row that a prediction is owed for."""
+    reached: dict[tuple[str, int], int] = defaultdict(int)
+    for use_case, body, row in asked(seen).values():
+        reached[use_case, row.partition] = max(reached[use_case, row.partition], body["end_ms"])
+    return reached
+
+
+def kept(seen: Evidence) -> Iterator[str]:
+    """The checkpoint holds exactly the rows whose label is still to be learnt, and the labels that came without their row."""
+    owing, reached = asked(seen), event_times(seen)
+    labels = {(body["use_case"], body["feature_id"]): (row, body) for row, body in seen.bodies("stream-label")}
+    for use_case, delay_ms in DELAYS_MS.items():
+        wanted: dict[str, int] = {}
+        for name, (of, body, row) in owing.items():
+            available_ms = labels[of, name][1]["available_ms"] if (of, name) in labels else -1
+            now = reached[use_case, row.partition]
+            if of == use_case and body["end_ms"] >= now - delay_ms - PATIENCE_MS and (available_ms < 0 or available_ms > now):
+                wanted[name] = available_ms
+        without_row = {
+            name for (of, name), (row, body) in labels.items()
+            if of == use_case and name not in owing and body["available_ms"] >= reached[use_case, row.partition] - PATIENCE_MS
+        }  # fmt: skip
+        rows, waiting = held(seen, use_case)
+        yield from differences(f"{use_case}: row that waits", set(wanted), set(rows))
+        yield from differences(f"{use_case}: label that waits", without_row, waiting)
+        yield from (f"{use_case}: row {name} waits for another time" for name, at in rows.items() if name in wanted and at != wanted[name])
+
+
+def held(seen: Evidence, use_case: str) -> tuple[dict[str, int], set[str]]:
+    """What the pieces of a use case's last checkpoint amount to: rows, each with the time that its label waits for, and labels."""
+    newest = {row.key: row.body for row in seen.rows["stream-checkpoint"]}
+    head, rows, labels = newest.get(use_case), dict[str, int](), set[str]()
+    pieces = [body for key, body in newest.items() if body and key.startswith(f"{use_case}/")]
+    for piece in sorted(pieces, key=lambda body: body["number"]):
+        if head and head["first"] <= piece["number"] <= head["number"]:
+            rows |= {row[0]: row[4] for row in piece["rows"]}
+            labels = (labels - {row[0] for row in piece["rows"]} | {label[0] for label in piece["labels"]}) - set(piece["gone"])
+            rows = {name: at for name, at in rows.items() if name not in piece["gone"]}
+    return rows, labels
 
 
 def commands(world: World, seen: Evidence) -> Iterator[str]:

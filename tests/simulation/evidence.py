@@ -82,6 +82,7 @@ def gather(kafka: Any) -> Evidence:
             row = Row(topic, partition, offset, record.key, record.value, _object(record.value), number)
             found.rows[topic].append(row)
             found.addresses.add(row.address)
+        found.addresses |= {record.address for record in log.compacted}
     return found
 
 

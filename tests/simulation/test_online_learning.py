@@ -7,12 +7,15 @@ import msgspec
 import pytest
 
 from mliot.clock import ManualClock
+from mliot.lineage.audit import LogRecord
 from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
 from streaming import online
 from streaming.loop import drive, log_performers
-from streaming.ports import Emit
+from streaming.merge import Item
+from streaming.ports import Emit, Partition
+from streaming.replay import learn
 from streaming.simulated import Crash, Faults, SimulatedKafka, SimulatedLog
 
 START_MS = 1_764_000_000_000
@@ -41,39 +44,59 @@ def label(place: str, minute: int, value: float) -> Label:
     )  # fmt: skip
 
 
-def learned(seed: int) -> tuple[dict, list[Prediction]]:
-    """The last checkpoint (without the extent of its batch, which crashes change) and all predictions; faults by ``seed`` (0: none)."""
+FAULTS = {
+    "abort": 0.05, "crash_before_commit": 0.05, "crash_in_commit": 0.01, "crash_after_commit": 0.05,
+}  # fmt: skip
+SMALL_PIECES = 1
+"""A piece holds one entry, so that a process may die between any two of them."""
+
+
+def world(partitions: int) -> SimulatedKafka:
+    """Ten hours of rows of two rooms, with the labels of both."""
     rng = random.Random(99)
-    kafka = SimulatedKafka(ManualClock(START_MS + MINUTES * MINUTE), partitions=1)
+    kafka = SimulatedKafka(ManualClock(START_MS + MINUTES * MINUTE), partitions)
     values = [(place, minute, rng.uniform(15, 35)) for minute in range(MINUTES) for place in ("000000000", "room-1")]
     kafka.append(emit(row(*each), each[0]) for each in values)
-    kafka.append(emit(label(place, minute, float(value > 25)), place) for place, minute, value in values if place == "000000000")
-    run(kafka, USE_CASES, Faults(seed, abort=0.1, crash_before_commit=0.1, crash_after_commit=0.1) if seed else Faults())
+    kafka.append(emit(label(place, minute, float(value > 25)), place) for place, minute, value in values)
+    return kafka
+
+
+def learned(seed: int) -> tuple[dict, list[Prediction]]:
+    """The last checkpoint (without its batch and number, which crashes change) and all predictions; faults by ``seed`` (0: none)."""
+    kafka = world(1)
+    run(kafka, USE_CASES, Faults(seed, **FAULTS) if seed else Faults(), cleaner=random.Random(seed))
     predictions = [decode(Prediction, record.value) for record in kafka.topic("stream-prediction")]
-    checkpoint = msgspec.json.decode(kafka.topic(CHECKPOINT_TOPIC)[-1].value)
-    assert checkpoint.pop("took")
+    checkpoint = checkpoints(kafka)["fan_speed"]
+    for name in ("took", "number", "first", "last"):
+        assert checkpoint.pop(name)
     return checkpoint, predictions
 
 
-def run(kafka: SimulatedKafka, use_cases, faults: Faults) -> None:
-    """The service from where it stands to the end of the log, through every crash."""
-    while True:
-        log = SimulatedLog(kafka, "online", faults)
+def run(kafka: SimulatedKafka, use_cases, faults: Faults, cleaner: random.Random | None = None) -> None:
+    """The service from where it stands to the end of the log, through every crash; ``cleaner`` draws how far the log cleaner comes."""
+    for process in range(10_000):
+        log = SimulatedLog(kafka, "online", faults, process=process)
         try:
             return drive(
-                lambda: online.online(use_cases, 100, (0,)),
+                lambda: online.online(use_cases, 100, tuple(range(kafka.partitions)), SMALL_PIECES),
                 log_performers(log),
                 status=ServiceStatus("online", kafka.clock),
                 stopped=lambda log=log: log.idle_reads > 3,
                 idle=log.idle,
             )
         except Crash:
-            continue
+            log.close()
+            kafka.transactions.mark()
+            if cleaner is not None:
+                for number in range(kafka.partitions):
+                    checkpoint = kafka.log(Partition(CHECKPOINT_TOPIC, number))
+                    checkpoint.compact(cleaner.randrange(checkpoint.end + 1))
+    return None
 
 
 def checkpoints(kafka: SimulatedKafka) -> dict[str, dict]:
-    """The last one of each use case."""
-    return {record.key: msgspec.json.decode(record.value) for record in kafka.topic(CHECKPOINT_TOPIC)}
+    """The last head of each use case."""
+    return {record.key: msgspec.json.decode(record.value) for record in kafka.topic(CHECKPOINT_TOPIC) if "/" not in record.key}
 
 
 def test_a_use_case_that_is_added_later_learns_from_then_on_beside_the_others() -> None:
@@ -98,7 +121,8 @@ def undisturbed() -> tuple[dict, list[Prediction]]:
 
 def test_a_catch_up_learns_every_label_that_is_due(undisturbed) -> None:
     checkpoint, predictions = undisturbed
-    assert checkpoint["learner"]["learnt"] == MINUTES - 10
+    assert checkpoint["learner"]["learnt"] == 2 * (MINUTES - 10)
+    assert (checkpoint["rows"], checkpoint["labels"]) == (20, 0)
     late = [p for p in predictions if p.place_id == "000000000" and p.at_ms > START_MS + 300 * MINUTE]
     assert all(prediction.shadow for prediction in predictions)
     assert len(late) == 300
@@ -110,3 +134,26 @@ def test_crashes_change_nothing(undisturbed, seed: int) -> None:
     assert checkpoint == undisturbed[0]
     assert Counter(p.prediction_id for p in predictions) == Counter(p.prediction_id for p in undisturbed[1])
     assert [p.value for p in predictions] == [p.value for p in undisturbed[1]]
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_what_was_learnt_through_crashes_is_what_a_run_without_them_learns(seed: int) -> None:
+    """Over two partitions, whose order in a batch is drawn: a replay, which never restarts, gives every answer to the last bit."""
+    kafka = world(2)
+    run(kafka, USE_CASES, Faults(seed, **FAULTS))
+    told = {(p.feature_id, p.use_case): p for r in kafka.topic("stream-prediction") for p in [decode(Prediction, r.value)]}
+    assert len(told) > MINUTES
+
+    def events(kind: type, time: str) -> list[Item]:
+        found = [(record, decode(kind, record.value)) for record in kafka.topic(kind.topic_name)]
+        return [Item(record, message, getattr(message, time)) for record, message in found]
+
+    def read() -> list[LogRecord]:
+        return [LogRecord(record.partition, record.offset, record.value) for record in kafka.topic(CHECKPOINT_TOPIC)]
+
+    everything = learn.Events([*events(Feature, "end_ms"), *events(Label, "label_ms")], USE_CASES)
+    wanted = frozenset(name for name, _ in told)
+    found = learn.answers(read, everything, USE_CASES, wanted, gone=False, note=lambda _: None)
+    assert {key: (p.value, p.probability, p.model_version) for key, p in found.items()} == {
+        key: (p.value, p.probability, p.model_version) for key, p in told.items()
+    }

@@ -12,6 +12,7 @@ import structlog
 
 from mliot.errors import Transient
 from mliot.measurements import load_measurements
+from mliot.messages import CHECKPOINT_TOPIC
 from mliot.services import ServiceStatus
 from mliot.usecase import UseCase, load_use_cases
 from streaming import bridge, commands, features, inference, online, store
@@ -30,6 +31,8 @@ LONGEST_STEPS = 30_000
 RETENTION_MS = 30 * 24 * HOUR
 DWELL_S, TIME_TO_LIVE_S, CHANGES_AN_HOUR, STALEST_S = 10, 15, 2, 180
 """Of the commands in a world: a twelfth and a sixth of the fan's own, and so few changes that some are withheld."""
+PIECE_BYTES = 1
+"""A piece of a checkpoint holds one entry, so that a process may die between any two of them."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"schedule {self.plan.seed}")
+        self._cleaner = random.Random(f"log cleaner {self.plan.seed}")
         self.clock = WorldClock(START_MS)
         self.faults = Faults(self.plan.seed or 1, **self.plan.shares, tell=self._say)
         self.kafka = SimulatedKafka(self.clock, PARTITIONS)
@@ -183,6 +187,9 @@ class World:
             self._say(self.kafka.arrive(self.kafka.under_way[0]))
         if self.rng.random() < 0.3:
             self.kafka.transactions.mark()
+        if self._cleaner.random() < 0.02:
+            log = self.kafka.log(Partition(CHECKPOINT_TOPIC, self._cleaner.randrange(PARTITIONS)))
+            log.compact(self._cleaner.randrange(log.end + 1))
         self.fans.obey(now)
         for process in [each for each in self.processes if each.doomed_ms is not None and each.doomed_ms <= now]:
             self._stop(process)
@@ -237,7 +244,7 @@ class World:
         return {
             "features": lambda: features.features(windows, sources, rows=rows, fill_ms=1, grace_ms=plan.grace_ms, idle_ms=plan.idle_ms),
             "inference": lambda: inference.inference(cases, self._columns(), rows, 1),
-            "online": lambda: online.online(cases, rows, tuple(range(PARTITIONS))),
+            "online": lambda: online.online(cases, rows, tuple(range(PARTITIONS)), PIECE_BYTES),
             "store": lambda: store.store(rows, 1),
             "commands": lambda: commands.commands(cases, rows, 1),
         }[name]

@@ -11,7 +11,7 @@ from mliot.settings import Settings
 from mliot.stack import lifecycle, postgres, supervise
 from mliot.stack.health import Health
 from mliot.stack.plan import Part
-from mliot.warehouse import prepare
+from mliot.warehouse import dbt
 
 
 def part(name: str, state: Any = "ok", *needs: str) -> Part:
@@ -41,7 +41,7 @@ def brought_up(
     monkeypatch.setattr(supervise, "running", lambda _: None)
     monkeypatch.setattr(lifecycle, "_start_supervisor", lambda *_: supervisor)
     monkeypatch.setattr(lifecycle, "down", lambda _: ended.append("down"))
-    monkeypatch.setattr(prepare, "check_declarations", lambda _: None)
+    monkeypatch.setattr(dbt, "check_declarations", lambda _: None)
     monkeypatch.setattr(postgres, "make_password", lambda _: "")
     settings = Settings(_env_file=None, home=home)
     try:

@@ -49,12 +49,12 @@ def test_predictions_are_chosen_by_their_id_or_by_their_row() -> None:
     assert chosen.total == 4
 
 
-def test_rows_are_kept_whole_where_they_are_asked_for_and_slim_as_lessons() -> None:
+def test_rows_are_kept_whole_where_they_are_asked_for_and_slim_as_events() -> None:
     log = logged(row(0, a=1.0, b=2.0), row(60_000, a=3.0, b=4.0), row(0, model="features_of_nobody"), row(120_000, version="f0", a=5.0))
     wanted = frozenset({row(60_000).id})
     rows = read_rows(log, wanted=wanted, versions={"features_place_1m": "f1"}, columns={"features_place_1m": frozenset({"a"})})
     assert {id: served.address for id, served in rows.wanted.items()} == {row(60_000).id: Address("stream-feature", 0, 2)}
-    assert [(item.record.offset, item.message.values, item.time_ms) for item in rows.lessons] == [
+    assert [(item.record.offset, item.message.values, item.time_ms) for item in rows.events] == [
         (1, {"a": 1.0}, 60_000),
         (2, {"a": 3.0}, 120_000),
         (4, {"a": 5.0}, 180_000),
@@ -79,9 +79,9 @@ def test_a_window_is_evidence_the_first_time_it_is_seen() -> None:
     assert list(served) == [window(60_000).id]
 
 
-def test_labels_that_the_learner_refuses_are_no_lessons() -> None:
+def test_labels_that_the_learner_refuses_are_no_events() -> None:
     def label(value: float, use_case: str = "fan_speed") -> Label:
         return Label(use_case=use_case, feature_id=row(0).id, key="room-1", place_id="room-1", label_ms=1, available_ms=2, value=value)
 
-    lessons = read_labels(logged(label(2.0), label(9.0), label(1.0, "of_nobody")), load_use_cases())
-    assert [lesson.message.value for lesson in lessons] == [2.0]
+    events = read_labels(logged(label(2.0), label(9.0), label(1.0, "of_nobody")), load_use_cases())
+    assert [event.message.value for event in events] == [2.0]
