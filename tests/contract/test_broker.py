@@ -65,7 +65,8 @@ def real(stack: ExitStack, address: str) -> World:
     broker._client.wait_ready(WITHIN_S)
 
     def offer(values: list[str]) -> None:
-        effect = Publish([Outgoing(topic, value.encode(), TRACEPARENT, 600) for value in values])
+        now_ms = SystemClock().now_ms()
+        effect = Publish([Outgoing(topic, value.encode(), TRACEPARENT, now_ms, now_ms + 600_000) for value in values])
         attempt(lambda: devices.publish(effect))
 
     def cut(count: int) -> None:

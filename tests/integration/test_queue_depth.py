@@ -38,11 +38,13 @@ def until(call: Callable[[], object], wanted: object, seconds: float = 30) -> No
 
 def published(server: StandaloneServer, topic: str, count: int) -> None:
     with MqttBroker(server.settings.mqtt_address, f"w-{uuid4().hex[:8]}", ()) as writer:
-        effect = Publish([Outgoing(topic, str(n).encode(), "", 600) for n in range(count)])
+        now_ms = SystemClock().now_ms()
+        effect = Publish([Outgoing(topic, str(n).encode(), "", now_ms, now_ms + 600_000) for n in range(count)])
         deadline = Deadline.after(SystemClock(), 30)
         while True:
             try:
-                return writer.publish(effect)
+                writer.publish(effect)
+                return
             except Transient:
                 assert not deadline.passed()
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mliot.featuremodels import FeatureModels
 from mliot.messages import Window
 from mliot.usecase import load_use_cases
 from streaming.labels import LabelSource
@@ -14,10 +15,11 @@ MINUTE = 60_000
 FAN = load_use_cases()["fan_speed"]
 
 
-def source(horizon: int, sensor: str | None) -> LabelSource:
+def source(models: FeatureModels, horizon: int, sensor: str | None) -> LabelSource:
     label = FAN.label.model_copy(update={"horizon": timedelta(minutes=horizon), "sensor": sensor})
-    grain = "sensor_1m" if sensor else "place_1m"
-    return LabelSource(FAN.model_copy(update={"label": label}), "place_1m", grain, "fan_speed_last")
+    found = LabelSource.of(FAN.model_copy(update={"label": label}), models)
+    assert found is not None
+    return found
 
 
 def window(grain: str, key: str, minute: int, value: float | None) -> Window:
@@ -30,9 +32,11 @@ def window(grain: str, key: str, minute: int, value: float | None) -> Window:
 
 @pytest.mark.parametrize("sensor", [None, "fan-7"])
 @given(st.integers(0, 120), st.integers(120, 10**6), st.sampled_from([0.0, 1.0, 2.0, 3.0]))
-def test_it_names_the_row_that_ended_the_horizon_before(sensor: str | None, horizon: int, minute: int, value: float) -> None:
-    read = source(horizon, sensor)
-    label = read.read(window(read.grain, sensor or "room-1", minute, value))
+def test_it_names_the_row_that_ended_the_horizon_before(
+    models: FeatureModels, sensor: str | None, horizon: int, minute: int, value: float
+) -> None:
+    read = source(models, horizon, sensor)
+    label = read.read(window(read.grain.name, sensor or "room-1", minute, value))
     assert label is not None
     assert label.feature_id == window("place_1m", "room-1", minute - horizon, None).window_id
     assert (label.key, label.value, label.label_ms) == ("room-1", value, (minute + 1) * MINUTE)
@@ -43,5 +47,7 @@ def test_it_names_the_row_that_ended_the_horizon_before(sensor: str | None, hori
     ("grain", "key", "value"),
     [("place_1m", "room-1", 1.0), ("sensor_1m", "fan-8", 1.0), ("sensor_1m", "fan-7", None), ("sensor_1m", "fan-7", 1.5)],
 )
-def test_a_window_of_another_grain_or_sensor_or_without_a_class_holds_none(grain: str, key: str, value: float | None) -> None:
-    assert source(0, "fan-7").read(window(grain, key, 5, value)) is None
+def test_a_window_of_another_grain_or_sensor_or_without_a_class_holds_none(
+    models: FeatureModels, grain: str, key: str, value: float | None
+) -> None:
+    assert source(models, 0, "fan-7").read(window(grain, key, 5, value)) is None
