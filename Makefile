@@ -42,7 +42,7 @@ lock: $(READY)   ## Pin the Python packages anew: names, versions and hashes, no
 		--extra dev pyproject.toml -o requirements.lock
 
 jars-lock: $(READY)  ## Pin the Java archives of the local stack anew (needs Maven)
-	$(BIN)/python -m mliot.stack.jarlock
+	$(BIN)/python -m stack.jarlock
 
 clean:           ## Remove the virtual environment and what tools left (not .mliot)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

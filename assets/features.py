@@ -9,10 +9,10 @@ import msgspec
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliInvocation, DbtProject, dbt_assets
 
 from assets import keys
+from assets.dbt import Dbt
 from mliot.settings import Settings
-from mliot.warehouse.access import held_by, opened, writing
-from mliot.warehouse.raw import create_raw_tables
-from mliot_dagster.resources import Dbt
+from warehouse.access import held_by, opened, writing
+from warehouse.raw import create_raw_tables
 
 
 class ModelTranslator(DagsterDbtTranslator):

@@ -6,11 +6,11 @@ from io import BytesIO
 import numpy as np
 from matplotlib.figure import Figure
 
-from mliot.training.evaluate import confusion
-from mliot.training.train import Judged
+from learning.training.evaluate import confusion
+from learning.training.train import Judged
 from mliot.usecase import UseCase
 
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 """Points drawn of a longer holdout, evenly spaced: a page should stay light."""
 
 
@@ -41,7 +41,7 @@ def _confusion(use_case: UseCase, judged: Judged) -> Figure:
 
 
 def _residuals(use_case: UseCase, judged: Judged) -> Figure:
-    picked = np.unique(np.linspace(0, len(judged.labels) - 1, min(len(judged.labels), MOST_POINTS)).astype(int))
+    picked = np.unique(np.linspace(0, len(judged.labels) - 1, min(len(judged.labels), MAX_POINTS)).astype(int))
     at = np.array(judged.at_ms, dtype="datetime64[ms]")[picked]
     figure = Figure(figsize=(6.6, 3.4), dpi=90, layout="constrained")
     axes = figure.subplots()

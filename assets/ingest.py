@@ -9,10 +9,10 @@ from dagster_dlt.translator import DltResourceTranslatorData
 from assets import keys
 from mliot.messages import MESSAGES
 from mliot.settings import Settings
-from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.ingest import Reading, TopicReport, ingest, kafka_source, make_pipeline
-from mliot.warehouse.raw import RAW, TABLES
-from mliot.warehouse.records import KafkaRecords, Records
+from warehouse.access import open_warehouse
+from warehouse.ingest import Reading, TopicReport, ingest, kafka_source, make_pipeline
+from warehouse.raw import RAW, TABLES
+from warehouse.records import KafkaRecords, Records
 
 ABOUT: Mapping[str, str] = {message.topic_name: (message.__doc__ or "").partition("\n")[0] for message in MESSAGES}
 

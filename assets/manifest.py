@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from assets.dbt import Dbt
 from mliot.settings import Settings
-from mliot.warehouse.access import locked
-from mliot_dagster.resources import Dbt
+from warehouse.access import locked
 
 
 def batch_manifest(settings: Settings, dbt: Dbt) -> Path:

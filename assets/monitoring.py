@@ -6,16 +6,16 @@ from typing import Any
 import dagster as dg
 
 from assets import keys
+from learning.monitoring.drift import ALARM_SHARE, DRIFTED_FROM, METHOD, Drift, TooFewRows, measure_drift
+from learning.monitoring.livescore import LiveScore, live_scores, read_answered
+from learning.monitoring.reference import read_reference
+from learning.monitoring.reports import URL_PATH, Reports
+from learning.monitoring.served import newest_served
+from learning.store import ModelStore
 from mliot.clock import Clock
-from mliot.modelstore import ModelStore
-from mliot.monitoring.drift import ALARM_SHARE, DRIFTED_FROM, METHOD, Drift, TooFewRows, measure_drift
-from mliot.monitoring.livescore import LiveScore, live_scores, read_answered
-from mliot.monitoring.reference import read_reference
-from mliot.monitoring.reports import URL_PATH, Reports
-from mliot.monitoring.served import newest_served
 from mliot.settings import Settings
 from mliot.usecase import UseCase
-from mliot.warehouse.access import open_warehouse
+from warehouse.access import open_warehouse
 
 NEWEST_ROWS = 5000
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from assets import keys
+from lineage.parity.keep import keep_parity
+from lineage.parity.measure import measure_parity
+from lineage.parity.result import Parity
 from mliot.clock import Clock
 from mliot.errors import Transient
-from mliot.parity.keep import keep_parity
-from mliot.parity.measure import measure_parity
-from mliot.parity.result import Parity
 from mliot.settings import Settings
-from mliot.warehouse.dbt import feature_models
+from warehouse.dbt import feature_models
 
 
 def parity_keys(models: Sequence[str]) -> list[dg.AssetCheckKey]:

@@ -7,7 +7,7 @@ import dagster as dg
 from assets import keys
 from assets.training import VERSION
 from assets.validation import Judgement, judgement
-from mliot.modelstore import ModelStore
+from learning.store import ModelStore
 from mliot.usecase import UseCase
 
 AFTER_BLOCKING_CHECKS = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()

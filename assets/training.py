@@ -8,17 +8,17 @@ import msgspec
 import pyarrow as pa
 
 from assets import keys
+from assets.dbt import Dbt
+from learning.card import Interval
+from learning.monitoring.reference import keep_reference
+from learning.store import ModelStore, StoredModel
 from mliot.clock import Clock
-from mliot.modelcard import Interval
-from mliot.modelstore import ModelStore, StoredModel
-from mliot.monitoring.reference import keep_reference
 from mliot.settings import Settings
 from mliot.usecase import UseCase
-from mliot.warehouse.access import open_warehouse
-from mliot_dagster.resources import Dbt
+from warehouse.access import open_warehouse
 
 if TYPE_CHECKING:
-    from mliot.training.train import Candidate
+    from learning.training.train import Candidate
 
 VERSION, COMPARED_WITH = "version", "compared_with"
 """Metadata of a candidate by which the gate and the promotion know what they speak of."""
@@ -47,8 +47,8 @@ def training(use_case: UseCase, tests: Iterable[dg.AssetCheckKey]) -> dg.AssetsD
         dbt: Dbt,
     ) -> Iterator[dg.MaterializeResult[None]]:
         # imported here: they take seconds, and whoever only looks at the graph does not train
-        from mliot.training.rows import NotEnoughRows
-        from mliot.training.train import train
+        from learning.training.rows import NotEnoughRows
+        from learning.training.train import train
 
         champion = store.in_charge(use_case.name)
         table = read_training_set(settings, use_case)

@@ -6,8 +6,8 @@ import dagster as dg
 
 from assets import keys
 from assets.training import COMPARED_WITH, NO_CHAMPION, VERSION
-from mliot.gate import Verdict
-from mliot.modelstore import ModelStore, StoredModel
+from learning.gate import Verdict
+from learning.store import ModelStore, StoredModel
 from mliot.usecase import UseCase
 
 

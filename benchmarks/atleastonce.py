@@ -14,9 +14,9 @@ from benchmarks.servers import process
 from mliot.clock import Clock
 from mliot.settings import Settings
 from streaming import process as service_process
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.ports import Commit, Deliver
+from streaming.kafka.client import KafkaSettings
+from streaming.kafka.log import KafkaLog
+from streaming.runtime.effects import Commit, Deliver
 
 
 class AtLeastOnceLog(KafkaLog):
@@ -41,4 +41,4 @@ def started_at_least_once(settings: Settings, service: str) -> Iterator[None]:
 
 if __name__ == "__main__":
     setattr(service_process, "KafkaLog", AtLeastOnceLog)  # noqa: B010 - the one thing that differs; not exported for assignment
-    service_process.main(import_module(f"streaming.{sys.argv[1]}").run, sys.argv[1])
+    service_process.main(import_module(f"streaming.services.{sys.argv[1]}").run, sys.argv[1])

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from benchmarks import log
 from benchmarks.servers import Health, started
 from mliot.settings import Settings
-from streaming.ports import Emit
+from streaming.runtime.effects import Emit
 
 Start = Callable[[Settings, str], AbstractContextManager[object]]
 

@@ -12,7 +12,7 @@ import msgspec
 from mliot.frames import parse_frame
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Frame, traceparent_of
-from streaming.ports import Emit
+from streaming.runtime.effects import Emit
 
 SENSORS, ROOMS = 500, 100
 PERIOD_MS = 5_000

@@ -12,9 +12,9 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.servers import until
 from mliot.messages import CHECKPOINT_TOPIC, TOPICS
 from mliot.settings import Settings
-from mliot.warehouse.records import uncollected
-from streaming.kafkaclient import KafkaSettings, produce
-from streaming.ports import Emit
+from streaming.kafka.client import KafkaSettings, produce
+from streaming.runtime.effects import Emit
+from warehouse.records import uncollected
 
 PATIENCE_S = 120
 BARE, BARE_UNCOLLECTED = "bare consumer", "bare consumer, collector off"

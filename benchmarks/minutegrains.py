@@ -9,8 +9,8 @@ from benchmarks.servers import process
 from mliot.featuremodels import FeatureModels, load_feature_models
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from streaming import features
 from streaming import process as service_process
+from streaming.services import features
 
 MINUTE_MS = 60_000
 

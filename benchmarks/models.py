@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from mliot.gate import Evidence
-from mliot.modelcard import ModelCard
-from mliot.modelstore import ModelStore
+from learning.card import ModelCard
+from learning.gate import Evidence
+from learning.store import ModelStore
+from learning.training import estimators, onnx
+from learning.training.rows import Rows
 from mliot.settings import Settings
-from mliot.training import estimators, onnx
-from mliot.training.rows import Rows
 from mliot.usecase import RandomForest, UseCase
 
 ROWS = 4_000

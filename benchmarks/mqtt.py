@@ -14,7 +14,7 @@ from benchmarks.frames import recent, stream
 from mliot.clock import Deadline, SystemClock
 from mliot.mqtt import MqttClient
 from mliot.settings import HOST
-from streaming.mqtt import RECEIVE_MAXIMUM, SESSION_EXPIRY_S
+from streaming.adapters.mqtt import RECEIVE_MAXIMUM, SESSION_EXPIRY_S
 
 PATIENCE_S = 120
 WINDOW = 1_000

@@ -17,10 +17,10 @@ from benchmarks.servers import Health, own_settings, running, until
 from mliot.clock import Deadline, SystemClock
 from mliot.mqtt import MqttClient
 from mliot.settings import Settings
-from mliot.stack.postgres import SUPERUSER
-from mliot.stack.standalone import StandaloneServer
 from mliot.usecase import load_use_cases
-from mliot.warehouse.dbt import compile_for_stream
+from stack.postgres import SUPERUSER
+from stack.standalone import StandaloneServer
+from warehouse.dbt import compile_for_stream
 
 SERVICES = ("bridge", "features", "inference", "store")
 USECASES = Path(__file__).parent / "usecases"

@@ -17,11 +17,11 @@ import httpx
 from mliot.clock import Deadline, SystemClock
 from mliot.services import SERVICES, metrics_port
 from mliot.settings import HOST, Settings
-from mliot.stack import guard, health
-from mliot.stack.environment import environment
-from mliot.stack.processes import marks
-from mliot.stack.standalone import STOP_S, StandaloneServer
-from mliot.stack.supervise import log_path
+from stack import guard, health
+from stack.environment import environment
+from stack.processes import marks
+from stack.standalone import STOP_S, StandaloneServer
+from stack.supervise import log_path
 
 LOOK_EVERY_S = 0.05
 """Between two looks: each costs a service about a millisecond of its interpreter."""

@@ -9,31 +9,30 @@ from pathlib import Path
 import structlog
 from nicegui import app, ui
 
+from dashboard.data.peers import Peers
+from dashboard.data.rows import Snapshot
+from dashboard.data.searching import Found, find_names
+from dashboard.data.storelink import StoreLink
+from dashboard.data.watch import StoreReader, Watch
 from dashboard.page.chain import NOTHING, TracePage
 from dashboard.page.overview import OverviewPage
 from dashboard.page.reports import reports_page
 from dashboard.page.search import search_page
 from dashboard.page.shell import FAVICON, SEARCH_PATH, TITLE, add_shared_head, shell
-from dashboard.peers import Peers
+from dashboard.page.tracing import Traced, read_trace
 from dashboard.reports import add_report_route
-from dashboard.rows import Snapshot
-from dashboard.searching import Found, find_names
-from dashboard.storelink import StoreLink
-from dashboard.tracing import Traced, read_trace
 from dashboard.view.overview import overview
 from dashboard.view.places import Known
 from dashboard.view.reports import reports_views
-from dashboard.watch import StoreReader, Watch
-from mliot.clock import Clock, SystemClock
+from learning.monitoring.reports import URL_PATH, Reports
+from mliot.clock import Clock, SystemClock, clock_time
 from mliot.errors import Transient
 from mliot.grains import Grains
-from mliot.lineage.trace import clock_time
 from mliot.measurements import load_measurements
-from mliot.monitoring.reports import URL_PATH, Reports
 from mliot.settings import HOST, Settings
-from mliot.stack.space import space
+from mliot.space import space
 from mliot.usecase import load_use_cases
-from mliot.warehouse.dbt import feature_models
+from warehouse.dbt import feature_models
 
 FIRST_READ_S = 1.5
 """How long a page waits for fresh rows before it shows what is known."""

@@ -34,7 +34,7 @@ from mliot.settings import Settings
 
 SERVICE = "fleet"
 HISTORY_PERIOD_MS = 60_000
-LONGEST_GAP_MS = 3_600_000
+MAX_GAP_MS = 3_600_000
 """A fleet that was down for longer leaves the gap: its devices were off."""
 HISTORY_CHUNK = 10_000
 """Frames of history after which the progress is kept."""
@@ -119,7 +119,7 @@ class Run:
         return True
 
     def _live(self) -> None:
-        rooms_after = max(self._progress.sent_ms, self._clock.now_ms() - LONGEST_GAP_MS)
+        rooms_after = max(self._progress.sent_ms, self._clock.now_ms() - MAX_GAP_MS)
         table_after = self._progress.replay_sent_ms
         self._warm_up(rooms_after)
         save_at = 0.0

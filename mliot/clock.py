@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -56,3 +57,24 @@ class Deadline:
 
     def passed(self) -> bool:
         return self.left() == 0.0
+
+
+def span_text(ms: int) -> str:
+    """A span for people: ``34 ms``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``; a negative one has its sign."""
+    if ms < 0:
+        return f"-{span_text(-ms)}"
+    if ms < 1000:
+        return f"{ms} ms"
+    if ms < 10_000:
+        return f"{ms / 1000:.1f} s"
+    seconds = ms // 1000
+    for size, unit, rest, small in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            part = seconds % size // rest
+            return f"{seconds // size} {unit}" + (f" {part} {small}" if part else "")
+    return f"{seconds} s"
+
+
+def clock_time(ms: int) -> str:
+    """The instant as ``2025-11-24 16:00:05.120`` UTC."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}.{ms % 1000:03d}"

@@ -1,6 +1,6 @@
 """The feature models that dbt compiled for the stream: their SQL, unchanged, and what the stream must know to run it.
 
-``mliot.warehouse.dbt.compile_for_stream`` writes a manifest; :func:`load_feature_models` reads it. The SQL names relations of a
+``warehouse.dbt.compile_for_stream`` writes a manifest; :func:`load_feature_models` reads it. The SQL names relations of a
 database called ``warehouse``, and :func:`create_stream_schema` makes them in memory, so that the very text that ``dbt build`` runs
 over history runs here:
 

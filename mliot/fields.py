@@ -14,7 +14,7 @@ from msgspec import Meta
 
 NAME = r"[A-Za-z0-9_.:\-]{1,64}"
 """A device or a place."""
-LONGEST_NAME = 64
+MAX_NAME = 64
 COMMAND_ID = NAME + r"@[0-9]{1,15}#[0-9a-f]{8}"
 LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what PostgreSQL, DuckDB and Python's ``datetime`` can all show."""
@@ -22,12 +22,12 @@ LARGEST = 3.4028234e38
 """The largest number of single precision."""
 MAX_NUMBER = sys.float_info.max
 """The largest number of double precision: what is larger cannot be read."""
-LARGEST_ORIGINAL = 4_000_000
+MAX_ORIGINAL = 4_000_000
 """Bytes of an MQTT packet, or of a record on any topic but the dead letters': as a dead letter it must still fit."""
-LARGEST_RECORD = 8 * 1024 * 1024
+MAX_RECORD = 8 * 1024 * 1024
 """Bytes of any record. A dead letter holds its original in base64 beside the reason."""
-LONGEST_REASON = 500
-LONGEST_KEY = 400
+MAX_REASON = 500
+MAX_KEY = 400
 
 END = r"$(?!\n)"
 """Python's ``$`` also stands before a last line break."""
@@ -56,7 +56,7 @@ _ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 def is_name(text: str) -> bool:
     """True where ``text`` can name a device or a place."""
-    return len(text) <= LONGEST_NAME and _matches_name(text)
+    return len(text) <= MAX_NAME and _matches_name(text)
 
 
 @lru_cache(maxsize=1 << 14)

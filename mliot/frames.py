@@ -15,9 +15,9 @@ from mliot.fields import END, MAX_NUMBER, NAME, is_name
 from mliot.measurements import Measurement
 from mliot.messages import Frame
 
-LONGEST_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 LATEST_AHEAD_MS = 5 * 60 * 1000
-LONGEST_DEPTH = 32
+MAX_DEPTH = 32
 MAX_MEASUREMENTS = 256
 """In one frame: each takes room in the store's row and work on every page that shows it."""
 TOO_MANY_NEW = "too many new "
@@ -125,8 +125,8 @@ def parse_frame(
 
 
 def _object(message: bytes) -> dict[str, object]:
-    if len(message) > LONGEST_BYTES:
-        raise Rejected(f"message is {len(message)} bytes long; at most {LONGEST_BYTES} are allowed")
+    if len(message) > MAX_BYTES:
+        raise Rejected(f"message is {len(message)} bytes long; at most {MAX_BYTES} are allowed")
     try:
         message.decode()
     except UnicodeDecodeError as error:
@@ -134,7 +134,7 @@ def _object(message: bytes) -> dict[str, object]:
     try:
         body = msgspec.json.decode(message)
     except RecursionError as error:
-        raise Rejected(f"nested too deep; at most {LONGEST_DEPTH} levels are allowed") from error
+        raise Rejected(f"nested too deep; at most {MAX_DEPTH} levels are allowed") from error
     except msgspec.DecodeError as error:
         raise Rejected(_why_not_json(message, error)) from error
     if not isinstance(body, dict):

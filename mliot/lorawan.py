@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from mliot.errors import Rejected
-from mliot.frames import LONGEST_BYTES, LONGEST_DEPTH
+from mliot.frames import MAX_BYTES, MAX_DEPTH
 
 CHIRPSTACK_FILTER = "application/+/device/+/event/up"
 THINGS_STACK_FILTER = "v3/+/devices/+/up"
@@ -101,14 +101,14 @@ def _from_things_stack(up: _ThingsStackUp) -> dict[str, object]:
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], server: str, message: bytes) -> T:
-    if len(message) > LONGEST_BYTES:
-        raise Rejected(f"message is {len(message)} bytes long; at most {LONGEST_BYTES} are allowed")
+    if len(message) > MAX_BYTES:
+        raise Rejected(f"message is {len(message)} bytes long; at most {MAX_BYTES} are allowed")
     try:
         return decoder.decode(message)
     except UnicodeDecodeError as error:
         raise Rejected(f"not UTF-8 at byte {error.start}") from error
     except RecursionError as error:
-        raise Rejected(f"nested too deep; at most {LONGEST_DEPTH} levels are allowed") from error
+        raise Rejected(f"nested too deep; at most {MAX_DEPTH} levels are allowed") from error
     except msgspec.ValidationError as error:
         raise Rejected(f"not an uplink of {server}: {error}") from error
     except msgspec.DecodeError as error:
@@ -130,8 +130,8 @@ def _frame(
 
 
 def _numbers(decoded: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Iterator[tuple[str, float]]:
-    if depth > LONGEST_DEPTH:
-        raise Rejected(f"nested too deep; at most {LONGEST_DEPTH} levels are allowed")
+    if depth > MAX_DEPTH:
+        raise Rejected(f"nested too deep; at most {MAX_DEPTH} levels are allowed")
     for name, value in decoded.items():
         if isinstance(value, dict):
             yield from _numbers(value, f"{prefix}{name}_", depth + 1)

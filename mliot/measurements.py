@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from mliot.declarations import read_yaml
 
-LARGEST_END = 1e18
+MAX_END = 1e18
 """Models compute in single precision (to 3.4e38), and a window's variance squares its readings."""
 BUILT_IN = Path(__file__).with_name("measurements.yaml")
 
@@ -16,8 +16,8 @@ BUILT_IN = Path(__file__).with_name("measurements.yaml")
 def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     if ends[0] >= ends[1]:
         raise ValueError("the lower end must be below the upper end")
-    if not -LARGEST_END <= ends[0] < ends[1] <= LARGEST_END:
-        raise ValueError(f"the ends must lie between -{LARGEST_END:g} and {LARGEST_END:g}")
+    if not -MAX_END <= ends[0] < ends[1] <= MAX_END:
+        raise ValueError(f"the ends must lie between -{MAX_END:g} and {MAX_END:g}")
     return ends
 
 

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal, TypeVar
 import msgspec
 
 from mliot.fields import (
-    LONGEST_KEY,
-    LONGEST_REASON,
+    MAX_KEY,
+    MAX_REASON,
     Address,
     CommandId,
     Count,
@@ -269,7 +269,7 @@ class DeadLetter(Message, frozen=True, kw_only=True):
         The original is kept as it is; reason and key, which may quote it, in printable characters and cut.
         """
         digest = blake2b(f"{service}\0{source}\0".encode() + original, digest_size=16).hexdigest()
-        return cls(dead_id=digest, service=service, reason=plain(reason, LONGEST_REASON), source=source, key=plain(key, LONGEST_KEY),
+        return cls(dead_id=digest, service=service, reason=plain(reason, MAX_REASON), source=source, key=plain(key, MAX_KEY),
                    at_ms=at_ms, original_base64=b64encode(original).decode(), traceparent=traceparent)  # fmt: skip
 
 

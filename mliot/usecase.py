@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from mliot.declarations import first_fault
 from mliot.errors import DeclarationError
 
-BUILT_IN = Path(__file__).with_name("usecases")
+BUILT_IN = Path(__file__).parents[1] / "usecases"
 
 
 class Declaration(BaseModel):

@@ -10,12 +10,12 @@ import msgspec
 
 from assets import keys
 from assets.streams import observe_services
+from learning.store import ModelStore
 from mliot.errors import Transient
-from mliot.modelstore import ModelStore
 from mliot.settings import Settings
 from mliot.usecase import UseCase
-from mliot.warehouse.records import Records
 from mliot_dagster.growth import WATCHED, Seen, declared, reason_to_refresh
+from warehouse.records import Records
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.dbt import make_dbt
 from assets.features import feature_assets
 from assets.ingest import ingest_assets
 from assets.manifest import batch_manifest
@@ -13,9 +14,9 @@ from assets.training import training
 from assets.validation import validation
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from mliot.warehouse.records import Records
 from mliot_dagster import automation
-from mliot_dagster.resources import make_dbt, make_resources
+from mliot_dagster.resources import make_resources
+from warehouse.records import Records
 
 
 @dg.definitions

@@ -1,9 +1,9 @@
 """The newest candidate of each use case: what the gate said when it was trained, and why nothing is in charge."""
 
+from learning.card import ModelCard
+from learning.store import ModelStore
+from mliot.clock import clock_time
 from mliot.errors import MliotError
-from mliot.lineage.trace import clock_time
-from mliot.modelcard import ModelCard
-from mliot.modelstore import ModelStore
 from serving.schema import NewestCandidate
 
 NONE_TRAINED = "no candidate was trained; Dagster trains the first one as soon as there are enough labelled rows"

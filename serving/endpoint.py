@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
+from learning.scoring import first_line
+from learning.store import Alias, ModelStore
 from mliot.clock import Clock
 from mliot.errors import Transient
-from mliot.modelstore import Alias, ModelStore
-from mliot.scoring import first_line
 from mliot.usecase import UseCase
 from serving.candidates import Candidates
 from serving.counters import Counters

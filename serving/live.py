@@ -6,10 +6,10 @@ from threading import Event, Thread
 
 import structlog
 
+from learning.card import ModelCard
+from learning.scoring import Scorer
+from learning.store import ALIASES, Alias, ModelStore, Pointer
 from mliot.clock import Clock
-from mliot.modelcard import ModelCard
-from mliot.modelstore import ALIASES, Alias, ModelStore, Pointer
-from mliot.scoring import Scorer
 
 POLL_S = 0.2
 RETRY_S = 5.0

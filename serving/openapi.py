@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mliot.usecase import UseCase
-from mliot.warehouse.columns import Entry
 from serving.schema import EndpointHealth, ModelState, PredictEntityRequest, PredictEntityResponse, PredictRequest, PredictResponse, Problem
+from warehouse.columns import Entry
 
 _REF = "#/components/schemas/"
 _MODELS: tuple[type[BaseModel], ...] = (

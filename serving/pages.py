@@ -10,11 +10,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from mliot.usecase import UseCase
-from mliot.warehouse.columns import Entry
 from serving.counters import Counters
 from serving.endpoint import Endpoint
 from serving.openapi import document
 from serving.schema import ModelState
+from warehouse.columns import Entry
 
 _MODELS = TypeAdapter(list[ModelState])
 

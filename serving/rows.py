@@ -5,9 +5,9 @@ from math import isfinite
 
 import numpy as np
 
-from mliot.answers import answers
-from mliot.modelcard import ModelCard
-from mliot.scoring import Matrix, Scores
+from learning.answers import answers
+from learning.card import ModelCard
+from learning.scoring import Matrix, Scores
 from serving.problems import Refused
 from serving.schema import Prediction, Row
 

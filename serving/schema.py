@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mliot.answers import MAX_ROWS
+from learning.answers import MAX_ROWS
+from learning.store import Alias
 from mliot.fields import NAME
-from mliot.modelstore import Alias
 
 Reading = Annotated[float, Field(strict=True, allow_inf_nan=False)] | None
 Row = dict[str, Reading]

@@ -12,23 +12,23 @@ from bentoml.exceptions import BentoMLException
 from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
+from learning.store import Alias, ModelStore
 from mliot.clock import SystemClock
-from mliot.modelstore import Alias, ModelStore
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from mliot.warehouse.dbt import known_columns
 from serving.counters import Counters
-from serving.edge import Edge
 from serving.endpoint import Endpoint
 from serving.entity import FeatureReader
 from serving.live import LiveModels
+from serving.middleware import Edge
 from serving.pages import pages
 from serving.problems import Refused
 from serving.schema import PredictEntityRequest, PredictEntityResponse, PredictRequest, PredictResponse, Row
+from warehouse.dbt import known_columns
 
 T = TypeVar("T")
 OFF = {"enabled": False}
-"""BentoML's own log, metrics and monitoring halve the rate; :mod:`serving.edge` counts instead."""
+"""BentoML's own log, metrics and monitoring halve the rate; :mod:`serving.middleware` counts instead."""
 
 
 def build(settings: Settings) -> Edge:
@@ -73,8 +73,8 @@ def build(settings: Settings) -> Edge:
 
 
 def _without_timers(app: Any) -> Any:
-    """BentoML's app without its timeout, which leaves a timer behind every request for a minute; :mod:`serving.edge` ends what takes too
-    long."""
+    """BentoML's app without its timeout, which leaves a timer behind every request for a minute; :mod:`serving.middleware` ends
+    what takes too long."""
     app.user_middleware = [each for each in app.user_middleware if each.cls is not TimeoutMiddleware]
     return app
 

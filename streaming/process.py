@@ -12,10 +12,10 @@ from mliot.errors import Fatal, UserError
 from mliot.logs import configure
 from mliot.services import ServiceStatus, listening
 from mliot.settings import Settings
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.loop import Performers, drive, log_performers, probed, until_signalled, watched
-from streaming.ports import Service
+from streaming.kafka.client import KafkaSettings
+from streaming.kafka.log import KafkaLog
+from streaming.runtime.driver import Performers, drive, log_performers, probed, until_signalled, watched
+from streaming.runtime.effects import Service
 
 STOPPED_SHORT = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -53,7 +53,7 @@ def serve(
 ) -> None:
     """Runs ``service`` on the real Kafka until the process is told to stop; ``performers`` are those of its other ports.
 
-    ``reads_only``: its positions are kept elsewhere than in Kafka. ``probe``: see :func:`streaming.loop.probed`.
+    ``reads_only``: its positions are kept elsewhere than in Kafka. ``probe``: see :func:`streaming.runtime.driver.probed`.
     ``lag`` says how far behind it is where it reads something else than Kafka.
     """
     collect_seldom()

@@ -13,9 +13,9 @@ import pytest
 
 from mliot.featuremodels import FeatureModels, load_feature_models
 from mliot.settings import Settings
-from mliot.stack.standalone import StandaloneServer
-from mliot.warehouse.dbt import compile_for_stream, stream_manifest
+from stack.standalone import StandaloneServer
 from tests import constantmodel, freeports
+from warehouse.dbt import compile_for_stream, stream_manifest
 
 # how long an example takes says how busy the machine is, not whether the property holds
 hypothesis.settings.register_profile("mliot", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mliot.gate import Evidence, judge
-from mliot.modelcard import DataSnapshot, Interval, ModelCard
-from mliot.modelstore import ModelStore
+from learning.card import DataSnapshot, Interval, ModelCard
+from learning.gate import Evidence, judge
+from learning.store import ModelStore
 from mliot.usecase import UseCase
 
 

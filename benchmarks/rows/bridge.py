@@ -14,8 +14,8 @@ from benchmarks.row import Row, Side
 from benchmarks.servers import Health, held, own_settings, running, started, until
 from mliot.messages import Frame, decode
 from mliot.settings import Settings
-from mliot.stack.standalone import StandaloneServer
-from streaming.bridge import subscriptions
+from stack.standalone import StandaloneServer
+from streaming.services.bridge import subscriptions
 
 MESSAGES = 100_000
 BARE, ONE = "bare paho client", "one bridge"

@@ -22,11 +22,11 @@ from benchmarks import models
 from benchmarks.clients import CLIENTS, Answer, ask, asking_until, post
 from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, started, until
-from mliot.modelstore import ModelStore
+from learning.store import ModelStore
 from mliot.settings import HOST, Settings
-from mliot.stack.processes import end
 from mliot.usecase import load_use_cases
 from serving.schema import PredictRequest
+from stack.processes import end
 
 USE_CASE = load_use_cases()["fan_speed"]
 WARM_S, ASKED_S = 1.0, 5.0

@@ -9,7 +9,7 @@ from benchmarks.drain import drain_s
 from benchmarks.frames import recent, records
 from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, running, started
-from mliot.warehouse.dbt import compile_for_stream
+from warehouse.dbt import compile_for_stream
 
 RECORDS = {100: 20_000, 1_000: 60_000, 10_000: 120_000}
 """How many are measured, by the records of a commit."""

@@ -11,7 +11,7 @@ from benchmarks.minutegrains import started_with_minute_grains
 from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, running, started
 from mliot.messages import Frame
-from mliot.warehouse.dbt import compile_for_stream
+from warehouse.dbt import compile_for_stream
 
 FRAMES = 300_000
 PLAIN_FRAMES = 100_000

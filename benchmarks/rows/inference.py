@@ -18,7 +18,7 @@ from benchmarks.servers import Health, own_settings, running
 from mliot.messages import Feature
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from streaming.ports import Emit
+from streaming.runtime.effects import Emit
 
 FEATURES = 50_000
 CLASSIC_FEATURES = 500

@@ -16,8 +16,8 @@ from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, running
 from mliot.messages import Frame
 from mliot.settings import Settings
-from mliot.warehouse.ingest import ingest
-from streaming.kafkaclient import KafkaSettings, produce
+from streaming.kafka.client import KafkaSettings, produce
+from warehouse.ingest import ingest
 
 DISTINCT, TIMES = 20_000, 30
 RECORDS = DISTINCT * TIMES

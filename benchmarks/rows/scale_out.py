@@ -16,8 +16,8 @@ from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, running
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from mliot.warehouse.dbt import compile_for_stream
-from streaming.ports import Emit
+from streaming.runtime.effects import Emit
+from warehouse.dbt import compile_for_stream
 
 MOST, FEWER = 4, (2, 1)
 FRAMES, FEATURES = 120_000, 60_000

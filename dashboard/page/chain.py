@@ -6,7 +6,7 @@ from dataclasses import replace
 from nicegui.element import Element
 
 from dashboard.page.elements import Keyed, box, link, text
-from dashboard.tracing import Traced
+from dashboard.page.tracing import Traced
 from dashboard.view.chain import StepView
 
 NOTHING = "No such id in the store. A record is here within a second or two of its publication."

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from dashboard.data.searching import MAX_FOUND, Found
 from dashboard.page.elements import Age, box, link, text
-from dashboard.searching import MAX_FOUND, Found
 from dashboard.view.wording import Stamp, trace_path
 
 

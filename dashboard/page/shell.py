@@ -8,7 +8,7 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from dashboard.page.elements import ThemeSwitch, box, link, text
-from mliot.monitoring.reports import URL_PATH
+from learning.monitoring.reports import URL_PATH
 from mliot.settings import Settings
 
 _HERE = Path(__file__).parent

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboard.view.wording import number, trace_path
-from mliot.lineage.deadletters import escaped, hex_lines
-from mliot.lineage.trace import Node, clock_time, span_text
+from lineage.deadletters import escaped, hex_lines
+from lineage.trace import Node
+from mliot.clock import clock_time, span_text
 
 SHOWN_BYTES = 4096
 _LINKED = frozenset({"frame", "feature", "prediction", "command"})

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dashboard.queries import LABELLED
-from dashboard.rows import CandidateRow, Model, ParityRow, Scored, Snapshot, StoreRows
-from dashboard.scores import LEAST_ROWS, Kind, Score, family, score
+from dashboard.data.queries import LABELLED
+from dashboard.data.rows import CandidateRow, Model, ParityRow, Scored, Snapshot, StoreRows
+from dashboard.data.scores import MIN_ROWS, Kind, Score, family, score
 from dashboard.view.places import Known
 from dashboard.view.reports import ReportView, report_view
 from dashboard.view.wording import Stamp, with_unit
-from mliot.lineage.trace import span_text
+from mliot.clock import span_text
 from mliot.usecase import UseCase
 
 
@@ -155,8 +155,8 @@ def _score(use_case: UseCase, who: str, version: str, rows: Sequence[Scored]) ->
     if found is None:
         delay = span_text(use_case.delay_ms) if use_case.delay_ms else "at once"
         return ScoreView(who, version, waits_for=f"no labelled row yet; a label comes {delay} after its window")
-    if found.rows < LEAST_ROWS:
-        return ScoreView(who, version, waits_for=f"too few labelled rows for a score ({found.rows} of {LEAST_ROWS})")
+    if found.rows < MIN_ROWS:
+        return ScoreView(who, version, waits_for=f"too few labelled rows for a score ({found.rows} of {MIN_ROWS})")
     measure = "macro F1" if use_case.kind == "class" else "mean error"
     baseline = "" if found.baseline is None else _shown(found.baseline, use_case)
     ahead = found.beats_baseline(use_case.kind)

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dashboard.queries import REFUSED_ROWS
-from dashboard.rows import NO_ANSWER, CommandRow, Health, Peer, Refusal, Snapshot, UnknownName
+from dashboard.data.queries import REFUSED_ROWS
+from dashboard.data.rows import NO_ANSWER, CommandRow, Health, Peer, Refusal, Snapshot, UnknownName
 from dashboard.view.places import Known
 from dashboard.view.wording import Stamp, number, title, trace_path, use_case_title, with_unit
+from mliot.clock import clock_time, span_text
 from mliot.frames import TOO_MANY_NEW
-from mliot.lineage.trace import clock_time, span_text
 from mliot.unknown import MAX_NAMES, OTHERS, nearest
 
 Tone = Literal["good", "busy", "warn", "bad", "idle"]
 OPTIONAL_SERVICES = frozenset({"fleet"})
 """Simulated devices: real ones take their place, so that their absence is nothing to look after."""
-MOST_REASONS = 8
+MAX_REASONS = 8
 
 _STATES: dict[str, tuple[str, Tone]] = {
     "ok": ("✓", "good"),
@@ -142,9 +142,9 @@ def refusals_view(refusals: Sequence[Refusal]) -> RefusalsView:
     if not total:
         return RefusalsView("none in the last 24 hours", ())
     more = "at least " if total >= REFUSED_ROWS else ""
-    others = len(refusals) - MOST_REASONS
+    others = len(refusals) - MAX_REASONS
     tail = f", {others} rarer reasons not listed" if others > 0 else ""
-    return RefusalsView(f"{more}{total:,} in the last 24 hours{tail}", tuple(_refusal(r) for r in refusals[:MOST_REASONS]))
+    return RefusalsView(f"{more}{total:,} in the last 24 hours{tail}", tuple(_refusal(r) for r in refusals[:MAX_REASONS]))
 
 
 def _refusal(refusal: Refusal) -> RefusalView:

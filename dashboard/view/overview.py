@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dashboard.rows import Snapshot
+from dashboard.data.rows import Snapshot
 from dashboard.view.models import ModelView, ParityView, model_views, parity_view
 from dashboard.view.operations import (
     CommandView,

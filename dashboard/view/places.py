@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dashboard.plan import WINDOWS_SHOWN, measured_at, reading_line, serving, span_ms, window_ms
-from dashboard.rows import Answer, Reading, StoreRows
+from dashboard.data.plan import WINDOWS_SHOWN, measured_at, reading_line, serving, span_ms, window_ms
+from dashboard.data.rows import Answer, Reading, StoreRows
 from dashboard.view.charts import Chart, Frame, Sample, chart, extent
 from dashboard.view.wording import (
     Stamp,

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboard.view.wording import Stamp, use_case_title
-from mliot.lineage.trace import clock_time
-from mliot.monitoring.reports import Report
+from learning.monitoring.reports import Report
+from mliot.clock import clock_time
 from mliot.usecase import UseCase
 
 NO_REPORTS = "No drift report yet. Dagster makes one with every refresh and every hour once a model is in charge."

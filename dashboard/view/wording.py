@@ -10,7 +10,7 @@ from mliot.usecase import UseCase
 THIN = "\u202f"
 """Narrow no-break space: between a number and its unit."""
 FRAMES_MISSED = 3
-LEAST_OLD_MS = 15_000
+MIN_OLD_MS = 15_000
 UNKNOWN_OLD_MS = 60_000
 WINDOWS_MISSED = 2
 CLOSING_MS = 30_000
@@ -74,7 +74,7 @@ def reading_old_after_ms(interval_ms: int | None) -> int:
     """A device's value is old once it missed a few of its usual intervals."""
     if interval_ms is None:
         return UNKNOWN_OLD_MS
-    return max(LEAST_OLD_MS, FRAMES_MISSED * interval_ms)
+    return max(MIN_OLD_MS, FRAMES_MISSED * interval_ms)
 
 
 def answer_old_after_ms(window_ms: int) -> int:

@@ -16,15 +16,15 @@ from typing import TypeVar
 
 import msgspec
 
-from mliot.fields import LARGEST_RECORD
+from mliot.fields import MAX_RECORD
 from mliot.messages import CHECKPOINT_TOPIC
 from mliot.usecase import UseCase
 from streaming.learning.state import HeldLabel, HeldRow, State, packed, unpacked
-from streaming.ports import Emit, Record
+from streaming.runtime.effects import Emit, Record
 
 Took = Mapping[str, tuple[int, int]]
 """By ``topic-partition``, the offsets of the first and the last record of a batch."""
-MAX_PIECE_BYTES = LARGEST_RECORD // 16
+MAX_PIECE_BYTES = MAX_RECORD // 16
 ENTRY_BYTES = 1000
 """At most, of a row or label beside its values: its id (200 characters of up to 4 bytes) and five numbers."""
 MAX_TIMES, SLACK = 4, 1000

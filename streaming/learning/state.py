@@ -13,7 +13,7 @@ import msgspec
 
 from mliot.messages import Feature, Label
 from mliot.usecase import UseCase
-from streaming.learner import learner_for
+from streaming.learning.learner import learner_for
 from streaming.learning.timequeue import TimeQueue
 
 PATIENCE_MS = 3_600_000

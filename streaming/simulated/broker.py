@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mliot.clock import ManualClock
 from mliot.errors import Transient
-from streaming.ports import Acknowledge, Outgoing, Publish, Published, Receive, Received
+from streaming.runtime.effects import Acknowledge, Outgoing, Publish, Published, Receive, Received
 from streaming.simulated.faults import Faults
 
 Ticket = tuple[int, int]

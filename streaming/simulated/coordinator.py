@@ -6,7 +6,7 @@ EndTxn is obeyed for whatever transaction is under way at the producer's epoch: 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from streaming.ports import Emit, Partition, Position, Record
+from streaming.runtime.effects import Emit, Partition, Position, Record
 from streaming.simulated.groups import Group, Refused
 from streaming.simulated.topics import Fate, PartitionLog, Transaction
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
-from streaming.ports import Partition
+from streaming.runtime.effects import Partition
 
 
 class Crash(Exception):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from streaming.ports import Partition, Position
+from streaming.runtime.effects import Partition, Position
 
 SESSION_MS = 6_000
 """A member that is not heard of for longer is taken for dead (the services' ``session.timeout.ms``)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from mliot.clock import ManualClock
-from streaming.ports import Emit, Partition, Position, Record
+from streaming.runtime.effects import Emit, Partition, Position, Record
 from streaming.simulated.coordinator import Coordinator, EndTxn
 from streaming.simulated.groups import Group, Refused
 from streaming.simulated.topics import PartitionLog

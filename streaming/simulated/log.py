@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from mliot.errors import Transient
-from streaming.ports import Assignment, Batch, Commit, Deliver, Open, Partition, Position, Read, Recall, Record, Rewound, Seek
+from streaming.kafka.transactions import TransactionalProducer, Transactions
+from streaming.runtime.effects import Assignment, Batch, Commit, Deliver, Open, Partition, Position, Read, Recall, Record, Rewound, Seek
 from streaming.simulated.faults import Faults
 from streaming.simulated.kafka import SimulatedKafka
 from streaming.simulated.producer import Membership, SimulatedProducer
-from streaming.transactions import TransactionalProducer, Transactions
 
 Policy = Callable[[Callable[[], TransactionalProducer]], Transactions]
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mliot.answers import MAX_ROWS
+from learning.answers import MAX_ROWS
 from mliot.errors import Transient
 from mliot.fields import LARGEST
 from mliot.usecase import UseCase
-from streaming.ports import Champion, Champions, NotScored, Score, Scored, Scores
+from streaming.runtime.effects import Champion, Champions, NotScored, Score, Scored, Scores
 
 Answer = Callable[[str, Mapping[str, float | None]], float]
 """What a champion of this version says of a row."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mliot.errors import Transient
-from streaming.ports import Commit
+from streaming.runtime.effects import Commit
 from streaming.simulated.coordinator import EndTxn
 from streaming.simulated.faults import Faults
 from streaming.simulated.groups import Refused

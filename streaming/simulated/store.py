@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mliot.errors import Transient
-from streaming.ports import Partition, Positions, Rewound, Save
+from streaming.runtime.effects import Partition, Positions, Rewound, Save
 from streaming.simulated.faults import Faults
 
 Row = Mapping[str, Any]
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 @dataclass
 class SimulatedStore:
-    """Of equal ids the first counts, as in ``streaming/postgres.py``; of dead letters the newest. ``saved`` is all that was saved."""
+    """Of equal ids the first counts, as in ``streaming/sinks/postgres.py``; of dead letters the newest. ``saved`` is all that was saved."""
 
     faults: Faults = field(default_factory=Faults)
     rows: dict[str, dict[str, Row]] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class SimulatedStore:
 
     def positions(self, effect: Positions) -> dict[Partition, int]:
         self._away()
-        return {partition: self.at.get(partition, 0) for partition in effect.lives}
+        return {partition: self.at.get(partition, 0) for partition in effect.topic_ids}
 
     def save(self, effect: Save) -> int:
         self._away()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from streaming.ports import Emit, Partition, Position, Record
+from streaming.runtime.effects import Emit, Partition, Position, Record
 
 Fate = Literal["open", "committed", "aborted"]
 

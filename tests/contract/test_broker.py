@@ -9,7 +9,7 @@ import pytest
 
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Transient
-from streaming.ports import Acknowledge, Broker, Outgoing, Publish, Receive, Received
+from streaming.runtime.effects import Acknowledge, Broker, Outgoing, Publish, Receive, Received
 from streaming.simulated import SimulatedBroker
 from tests.faults.proxy import Proxy
 
@@ -35,7 +35,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         if request.param == "simulated":
             yield simulated()
         else:
-            monkeypatch.setattr("streaming.mqtt.RECEIVE_MAXIMUM", RECEIVE_MAXIMUM)
+            monkeypatch.setattr("streaming.adapters.mqtt.RECEIVE_MAXIMUM", RECEIVE_MAXIMUM)
             yield real(stack, request.getfixturevalue("mqtt_server").settings.mqtt_address)
 
 
@@ -54,7 +54,7 @@ def simulated() -> World:
 
 
 def real(stack: ExitStack, address: str) -> World:
-    from streaming.mqtt import MqttBroker
+    from streaming.adapters.mqtt import MqttBroker
 
     name = uuid4().hex[:8]
     topic = f"iot/{name}/frames"

@@ -13,7 +13,22 @@ import pytest
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Transient
 from mliot.messages import traceparent_of
-from streaming.ports import Batch, Commit, Deliver, Emit, Log, Open, Outcome, Partition, Position, Read, Recall, Record, Rewound, Seek
+from streaming.runtime.effects import (
+    Batch,
+    Commit,
+    Deliver,
+    Emit,
+    Log,
+    Open,
+    Outcome,
+    Partition,
+    Position,
+    Read,
+    Recall,
+    Record,
+    Rewound,
+    Seek,
+)
 from streaming.simulated import SimulatedKafka, SimulatedLog
 from streaming.simulated.coordinator import EndTxn
 from streaming.simulated.groups import Refused
@@ -87,8 +102,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         else:
             from confluent_kafka.admin import AdminClient, NewTopic
 
-            from streaming.kafka import KafkaLog
-            from streaming.kafkaclient import KafkaSettings
+            from streaming.kafka.client import KafkaSettings
+            from streaming.kafka.log import KafkaLog
 
             bootstrap = request.getfixturevalue("kafka_server").settings.kafka_address
             admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -249,7 +264,7 @@ def test_output_position_and_note_are_there_together(world: World) -> None:
 
     again = opened(world.restart("copier"), world.source)
     (partition,) = {Partition(record.topic, record.partition) for record in records}
-    assert again[partition] == Position(records[-1].offset + 1, '{"oldest":7}', again[partition].life)
+    assert again[partition] == Position(records[-1].offset + 1, '{"oldest":7}', again[partition].topic_id)
     reader = world.restart("reader")
     opened(reader, world.target)
     assert values(drained(reader, 2)) == ["out-1", "out-2"]

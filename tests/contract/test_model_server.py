@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mliot.answers import MAX_ROWS
+from learning.answers import MAX_ROWS
+from learning.store import ModelStore
 from mliot.errors import Transient
-from mliot.modelstore import ModelStore
 from mliot.usecase import load_use_cases
-from streaming.model import ModelClient
-from streaming.ports import Champion, Champions, ModelServer, NotScored, Score, Scores
+from streaming.adapters.model import ModelClient
+from streaming.runtime.effects import Champion, Champions, ModelServer, NotScored, Score, Scores
 from streaming.simulated import SimulatedModelServer
 
 FLOW = load_use_cases()["water_flow"]

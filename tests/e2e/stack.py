@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from mliot.clock import Deadline, SystemClock
 from mliot.settings import PREFIX, Settings
-from mliot.stack.environment import environment
+from stack.environment import environment
 from tests.freeports import free_ports
 
 PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port") and name != "metrics_port")

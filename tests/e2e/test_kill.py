@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mliot.modelstore import ModelStore
+from learning.store import ModelStore
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
 from tests.e2e.publisher import Publisher

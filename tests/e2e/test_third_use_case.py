@@ -16,11 +16,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from playwright.sync_api import expect, sync_playwright
 
+from learning.store import ModelStore
+from lineage.store import connected
 from mliot.clock import Deadline, SystemClock
 from mliot.frames import frame_id
-from mliot.lineage.store import connected
 from mliot.messages import Prediction, decode
-from mliot.modelstore import ModelStore
 from mliot.mqtt import MqttClient
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases

@@ -15,7 +15,7 @@ from itertools import cycle
 
 from confluent_kafka.admin import AdminClient
 
-from mliot.stack import kafka
+from stack import kafka
 from tests.e2e.publisher import right_clock
 from tests.e2e.stack import until
 from tests.faults import second

@@ -20,12 +20,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from mliot.clock import Deadline, SystemClock
 from mliot.services import ServiceStatus
 from mliot.settings import Settings
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import LONGEST_CALL_S, KafkaSettings
-from streaming.kafkaproducer import KafkaProducer
-from streaming.loop import Driver, log_performers
-from streaming.ports import Commit, Effects, Emit, Open, Outcome, Read, Record, Seek
-from streaming.transactions import Transactions
+from streaming.kafka.client import MAX_CALL_S, KafkaSettings
+from streaming.kafka.log import KafkaLog
+from streaming.kafka.producer import KafkaProducer
+from streaming.kafka.transactions import Transactions
+from streaming.runtime.driver import Driver, log_performers
+from streaming.runtime.effects import Commit, Effects, Emit, Open, Outcome, Read, Record, Seek
 from tests.faults.kafkaproxy import PRODUCE, KafkaProxy
 
 LATE = ("abort", "commit")
@@ -37,7 +37,7 @@ class AbortingProducer(KafkaProducer):
     """What most applications do: a transaction that failed is aborted."""
 
     def abort(self) -> None:
-        self._producer.abort_transaction(LONGEST_CALL_S)
+        self._producer.abort_transaction(MAX_CALL_S)
 
 
 class Trusting(Transactions):

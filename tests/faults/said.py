@@ -12,8 +12,8 @@ import httpx
 from mliot.clock import SystemClock
 from mliot.services import metrics_port
 from mliot.settings import HOST
-from mliot.stack.status import survey
-from mliot.stack.supervise import log_path
+from stack.status import survey
+from stack.supervise import log_path
 from tests.faults.site import SERVERS, SERVICES, Site
 
 CALLED = {"artemis": "MQTT broker", "kafka": "Kafka", "postgres": "PostgreSQL", "endpoint": "model server"}

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from mliot.clock import Deadline, SystemClock
 from mliot.mqtt import MqttClient
 from mliot.settings import PREFIX, Settings
-from mliot.stack.environment import environment
-from mliot.stack.health import service as health_of
+from stack.environment import environment
+from stack.health import service as health_of
 from tests.e2e.stack import settings_of_its_own, until
 from tests.faults.site import Site
 
@@ -59,7 +59,7 @@ def _start(settings: Settings, service: str) -> subprocess.Popen[bytes]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | environment(settings)
     with (settings.home / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", f"streaming.{service}"], env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [sys.executable, "-m", f"streaming.services.{service}"], env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
 
 

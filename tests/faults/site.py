@@ -15,11 +15,11 @@ from typing import Any
 
 import psutil
 
-from mliot.modelstore import ModelStore
+from learning.store import ModelStore
 from mliot.settings import HOST, Settings
-from mliot.stack import postgres, supervise
-from mliot.stack.processes import of_stack
 from mliot.usecase import load_use_cases
+from stack import postgres, supervise
+from stack.processes import of_stack
 from tests.constantmodel import save_constant_model
 from tests.e2e.stack import Stack, running, settings_of_its_own
 from tests.faults.kafkaproxy import KafkaProxy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mliot.stack.standalone import StandaloneServer
+from stack.standalone import StandaloneServer
 from tests.faults.late_end import LateEnd
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]

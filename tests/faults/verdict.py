@@ -10,7 +10,7 @@ import psycopg
 
 from mliot.clock import Deadline, SystemClock
 from mliot.frames import frame_id
-from mliot.stack.status import survey
+from stack.status import survey
 from tests.e2e.publisher import Publisher
 from tests.e2e.stack import LOOK_EVERY_S, until
 from tests.faults.catalogue import Fault

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mliot.featuremodels import load_feature_models
 from mliot.settings import Settings
-from mliot.warehouse.dbt import compile_for_stream
 from tests.fuzz.campaign import FRAMES, Campaign, Finding, Tally
 from tests.fuzz.corpus import keep, line
+from warehouse.dbt import compile_for_stream
 
 PROCESSES = 2
 _CAMPAIGN: list[Campaign] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from mliot.fields import COMMAND_ID, LONGEST_REASON, NAME
+from mliot.fields import COMMAND_ID, MAX_REASON, NAME
 from mliot.frames import frame_id
 from mliot.messages import (
     CHECKPOINT_TOPIC,
@@ -24,7 +24,7 @@ from mliot.messages import (
     decode,
     prediction_id,
 )
-from streaming.ports import Emit, Outcome, Outgoing, Received, Record
+from streaming.runtime.effects import Emit, Outcome, Outgoing, Received, Record
 from tests.builtingrains import FRAME_GRAIN
 
 KINDS = {kind.topic_name: kind for kind in MESSAGES}
@@ -63,7 +63,7 @@ def message(emit: Emit) -> Message:
     require(_has_its_id(found), f"{emit.topic}: id {found.id!r} does not follow from the message {emit.value[:300]!r}")
     require(emit.traceparent.isprintable() and len(emit.traceparent) <= 64, f"{emit.topic}: traceparent {emit.traceparent!r}")
     if isinstance(found, DeadLetter):
-        require(found.reason.isprintable() and 0 < len(found.reason) <= LONGEST_REASON, f"dead letter's reason: {found.reason!r}")
+        require(found.reason.isprintable() and 0 < len(found.reason) <= MAX_REASON, f"dead letter's reason: {found.reason!r}")
         require(found.key.isprintable(), f"dead letter's key: {found.key!r}")
     return found
 

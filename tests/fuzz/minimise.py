@@ -7,15 +7,15 @@ from mliot.clock import Deadline, SystemClock
 from tests.fuzz.corpus import Input
 
 T = TypeVar("T", Sequence[Input], bytes)
-MOST_TRIES = 600
-LONGEST_S = 20.0
+MAX_TRIES = 600
+MAX_S = 20.0
 
 
 class _Budget:
     """So many tries, within so much time."""
 
     def __init__(self, deadline: Deadline) -> None:
-        self._tries = MOST_TRIES
+        self._tries = MAX_TRIES
         self._deadline = deadline
 
     def lasts(self) -> bool:
@@ -25,7 +25,7 @@ class _Budget:
 
 def minimised(inputs: Sequence[Input], fails: Callable[[Sequence[Input]], bool]) -> list[Input]:
     """As few of ``inputs``, and of their bytes, as :func:`fails` still holds for."""
-    budget = _Budget(Deadline.after(SystemClock(), LONGEST_S))
+    budget = _Budget(Deadline.after(SystemClock(), MAX_S))
     kept = list(_smaller(tuple(inputs), fails, budget))
     for at, known in enumerate(kept):
 

@@ -9,10 +9,9 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC, DeadLetter
 from mliot.usecase import load_use_cases
-from streaming import bridge, commands, features, inference, online, store
-from streaming.labels import label_sources
-from streaming.openwindows import OpenWindows
-from streaming.ports import (
+from streaming.features.labels import label_sources
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.effects import (
     Assignment,
     Batch,
     Champion,
@@ -36,6 +35,7 @@ from streaming.ports import (
     Seek,
     Service,
 )
+from streaming.services import bridge, commands, features, inference, online, store
 from tests.fuzz import invariants
 from tests.fuzz.corpus import Input
 from tests.fuzz.invariants import require
@@ -115,7 +115,7 @@ class Log:
             case Champions():
                 return {name: Champion("v1", use_case.features, use_case.columns) for name, use_case in load_use_cases().items()}
             case Positions():
-                return dict.fromkeys(effect.lives, 0)
+                return dict.fromkeys(effect.topic_ids, 0)
             case Save():
                 self.rows += sum(map(len, effect.rows.values()))
                 self.counts.update(read=effect.read, used=effect.read - effect.rejected, rejected=effect.rejected)

@@ -6,8 +6,8 @@ import pytest
 
 from mliot.featuremodels import FeatureModels
 from mliot.messages import decode
-from streaming import bridge
-from streaming.ports import Outcome
+from streaming.runtime.effects import Outcome
+from streaming.services import bridge
 from tests.fuzz import services
 from tests.fuzz.campaign import Campaign, Tally
 from tests.fuzz.command import summary

@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from mliot.messages import Frame, readable
 from mliot.services import metrics_port
 from mliot.settings import HOST, Settings
-from mliot.stack.standalone import StandaloneServer
+from stack.standalone import StandaloneServer
 from tests.e2e import stack
 from tests.e2e.publisher import Publisher
 

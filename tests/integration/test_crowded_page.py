@@ -16,9 +16,9 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mliot.settings import Settings
-from mliot.stack import health, postgres
-from mliot.stack.environment import environment
-from mliot.stack.standalone import StandaloneServer
+from stack import health, postgres
+from stack.environment import environment
+from stack.standalone import StandaloneServer
 from tests.e2e.stack import until
 from tests.freeports import free_ports
 

@@ -13,15 +13,15 @@ import pytest
 from assets import keys
 from devices.faults import Faults
 from devices.places import REFERENCE_PLACE, rooms
+from learning.monitoring.reports import Reports
+from learning.store import ModelStore
 from mliot.frames import parse_frame
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Label, Message
-from mliot.modelstore import ModelStore
-from mliot.monitoring.reports import Reports
 from mliot.settings import Settings
-from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.records import Batch, Columns, Span, Topic
 from mliot_dagster.definitions import compose
+from warehouse.access import open_warehouse
+from warehouse.records import Batch, Columns, Span, Topic
 
 NOW_MS = 1_764_000_000_000
 HISTORY_MS = 36 * 3_600_000

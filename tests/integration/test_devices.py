@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from devices.replay import run as replay
+from devices.recorded import run as replay
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Rejected, Transient, UserError
 from mliot.frames import parse_frame
@@ -29,7 +29,7 @@ from mliot.messages import DeadLetter
 from mliot.mqtt import MqttClient, Received
 from mliot.services import SERVICES, metrics_port
 from mliot.settings import Settings
-from mliot.stack.standalone import StandaloneServer
+from stack.standalone import StandaloneServer
 
 FRAME_FILTERS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames", *UPLINK_FILTERS)
 CLOCK = SystemClock()

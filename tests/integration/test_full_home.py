@@ -13,8 +13,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from mliot.clock import SystemClock
-from mliot.stack import supervise
-from mliot.stack.status import problems
+from stack import supervise
+from stack.status import problems
 from tests.e2e.stack import Stack, running, settings_of_its_own, until
 
 pytestmark = pytest.mark.stack

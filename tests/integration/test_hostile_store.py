@@ -7,18 +7,18 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from lineage import show
+from lineage.letters import find_letters, list_letters
+from lineage.store import connected
+from lineage.trace import Trace
+from lineage.trace_rows import find, read_chain
 from mliot.cli import build
-from mliot.lineage import show
-from mliot.lineage.letters import find_letters, list_letters
-from mliot.lineage.store import connected
-from mliot.lineage.trace import Trace
-from mliot.lineage.trace_rows import find, read_chain
 from mliot.messages import TOPICS
 from mliot.settings import Settings
 from mliot.usecase import load_use_cases
-from streaming.ports import Emit, Partition, Record, Save
-from streaming.postgres import PostgresStore
-from streaming.store import KINDS, decide
+from streaming.runtime.effects import Emit, Partition, Record, Save
+from streaming.services.store import KINDS, decide
+from streaming.sinks.postgres import PostgresStore
 from tests.builtingrains import GRAINS
 from tests.fuzz.corpus import Input, giants, load
 from tests.fuzz.services import bridged

@@ -10,10 +10,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
-from mliot.stack.standalone import StandaloneServer
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.ports import Assignment, Batch, Commit, Deliver, Emit, Open, Outcome, Read, Recall, Record, Seek
+from stack.standalone import StandaloneServer
+from streaming.kafka.client import KafkaSettings
+from streaming.kafka.log import KafkaLog
+from streaming.runtime.effects import Assignment, Batch, Commit, Deliver, Emit, Open, Outcome, Read, Recall, Record, Seek
 
 pytestmark = pytest.mark.stack
 HANGING = """
@@ -21,9 +21,9 @@ import sys, time
 from contextlib import suppress
 from mliot.errors import Transient
 from tests.integration.test_hung_process import commit, one_read
-from streaming.kafka import KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.ports import Open, Rewound
+from streaming.kafka.log import KafkaLog
+from streaming.kafka.client import KafkaSettings
+from streaming.runtime.effects import Open, Rewound
 
 bootstrap, service, source, target = sys.argv[1:]
 with KafkaLog(KafkaSettings(bootstrap, service, "0")) as log:

@@ -17,9 +17,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.settings import Settings
-from mliot.stack.standalone import StandaloneServer
-from mliot.warehouse.ingest import ingest
-from mliot.warehouse.records import KafkaRecords
+from stack.standalone import StandaloneServer
+from warehouse.ingest import ingest
+from warehouse.records import KafkaRecords
 
 pytestmark = pytest.mark.stack
 PARTITIONS = 2

@@ -31,16 +31,16 @@ from mliot.journal import Journal
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Message, Prediction, Window
 from mliot.mqtt import MqttClient, Received
 from mliot.settings import Settings
-from mliot.stack.environment import environment
-from mliot.stack.postgres import SCHEMA, SUPERUSER
-from mliot.stack.standalone import StandaloneServer
-from mliot.warehouse.access import publish_copy
-from streaming.ports import Partition, Record, Save
-from streaming.postgres import PostgresStore
-from streaming.store import decide
+from stack.environment import environment
+from stack.postgres import SCHEMA, SUPERUSER
+from stack.standalone import StandaloneServer
+from streaming.runtime.effects import Partition, Record, Save
+from streaming.services.store import decide
+from streaming.sinks.postgres import PostgresStore
+from warehouse.access import publish_copy
 
 pytestmark = pytest.mark.stack
-WORLD = Path(__file__).parents[1] / "unit" / "mliot" / "lineage" / "conftest.py"
+WORLD = Path(__file__).parents[1] / "unit" / "lineage" / "conftest.py"
 WAIT_S = 30
 CLOCK = SystemClock()
 BAD_FRAME = b'{"id":"\x1b[2J","payload":{"temperature":900}}'

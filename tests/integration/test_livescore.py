@@ -3,10 +3,10 @@
 import psycopg
 import pytest
 
+from learning.monitoring.livescore import Answered, read_answered
 from mliot.errors import Transient
-from mliot.monitoring.livescore import Answered, read_answered
 from mliot.settings import Settings
-from mliot.stack.standalone import StandaloneServer
+from stack.standalone import StandaloneServer
 
 pytestmark = pytest.mark.stack
 MINUTE = 60_000

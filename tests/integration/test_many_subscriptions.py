@@ -9,9 +9,9 @@ import pytest
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.settings import Settings
-from mliot.stack.standalone import StandaloneServer
-from streaming.mqtt import MqttBroker
-from streaming.ports import Outgoing, Publish, Receive
+from stack.standalone import StandaloneServer
+from streaming.adapters.mqtt import MqttBroker
+from streaming.runtime.effects import Outgoing, Publish, Receive
 
 pytestmark = pytest.mark.stack
 DEVICES = 5_000

@@ -15,9 +15,9 @@ from paho.mqtt.properties import Properties
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.mqtt import KEEPALIVE_S, MqttClient
-from mliot.stack.artemis import LARGEST_PACKET
-from streaming.mqtt import MqttBroker
-from streaming.ports import Acknowledge, Outgoing, Publish, Published, Receive, Received
+from stack.artemis import MAX_PACKET
+from streaming.adapters.mqtt import MqttBroker
+from streaming.runtime.effects import Acknowledge, Outgoing, Publish, Published, Receive, Received
 
 pytestmark = pytest.mark.stack
 TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
@@ -128,7 +128,7 @@ def test_a_message_too_large_for_a_dead_letter_is_not_taken_and_others_go_on(mqt
         large = MqttClient(address, f"l-{topic}")
         large.start()
         large.wait_ready(30)
-        large.publish(topic, b"x" * (LARGEST_PACKET + 1))
+        large.publish(topic, b"x" * (MAX_PACKET + 1))
         deadline = Deadline.after(SystemClock(), 30)
         while large.away is None:
             assert not deadline.passed(), "the broker kept the connection"
@@ -136,8 +136,8 @@ def test_a_message_too_large_for_a_dead_letter_is_not_taken_and_others_go_on(mqt
         assert large.unconfirmed == 1
         large.stop(Deadline.after(SystemClock(), 1))
         with MqttBroker(address, f"w-{topic}", ()) as writer:
-            publish(writer, Publish([outgoing(topic, b"x" * (LARGEST_PACKET - 1000), TRACEPARENT, 60)]))
-        assert [len(message.payload) for message in received(reader, 1)] == [LARGEST_PACKET - 1000]
+            publish(writer, Publish([outgoing(topic, b"x" * (MAX_PACKET - 1000), TRACEPARENT, 60)]))
+        assert [len(message.payload) for message in received(reader, 1)] == [MAX_PACKET - 1000]
 
 
 def test_what_the_broker_does_not_take_in_its_time_is_never_sent(mqtt_server, topic: str) -> None:

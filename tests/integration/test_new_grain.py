@@ -10,33 +10,33 @@ import psycopg
 import pytest
 
 from assets.training import read_training_set
-from dashboard.plan import lines, pairs
-from dashboard.rows import Point, Reading, StoreRows
-from dashboard.tracing import read_trace
+from dashboard.data.plan import lines, pairs
+from dashboard.data.rows import Point, Reading, StoreRows
+from dashboard.page.tracing import read_trace
 from dashboard.view.places import Known, place_views
 from devices.faults import Faults
 from devices.places import REFERENCE_PLACE, rooms
+from learning.training.train import train
+from lineage.audit import READ_ORDER, Audit, LogRecord, Scope
+from lineage.ledger import Report
+from lineage.parity.measure import measure_parity
 from mliot.errors import UserError
 from mliot.featuremodels import FeatureModels
 from mliot.frames import parse_frame
 from mliot.grains import Grains
-from mliot.lineage.audit import READ_ORDER, Audit, LogRecord, Scope
-from mliot.lineage.ledger import Report
 from mliot.measurements import load_measurements
 from mliot.messages import MESSAGES, Feature, Frame, Label, Message, Window
-from mliot.parity.measure import measure_parity
 from mliot.settings import Settings
-from mliot.training.train import train
 from mliot.usecase import load_use_cases
-from mliot.warehouse.access import open_warehouse, writing
-from mliot.warehouse.dbt import build, check_declarations, feature_models
-from mliot.warehouse.raw import create_raw_tables
 from mliot_dagster.definitions import compose
-from streaming.labels import label_sources, labels_in
-from streaming.openwindows import OpenWindows
-from streaming.ports import Partition, Record, Save
-from streaming.postgres import PostgresStore
-from streaming.store import decide
+from streaming.features.labels import label_sources, labels_in
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.effects import Partition, Record, Save
+from streaming.services.store import decide
+from streaming.sinks.postgres import PostgresStore
+from warehouse.access import open_warehouse, writing
+from warehouse.dbt import build, check_declarations, feature_models
+from warehouse.raw import create_raw_tables
 
 GRAIN = "{{ window_grain('place_5m', key=['place_id'], window_s=300) }}\n"
 NAME, MODEL, LENGTH = "soon", "features_place_5m", 300_000

@@ -9,9 +9,9 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mliot.settings import Settings
-from mliot.stack import postgres
-from mliot.stack.progress import read_progress
-from mliot.stack.standalone import StandaloneServer
+from stack import postgres
+from stack.progress import read_progress
+from stack.standalone import StandaloneServer
 
 pytestmark = pytest.mark.stack
 

@@ -10,10 +10,10 @@ import pytest
 
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
-from mliot.stack.standalone import StandaloneServer
-from streaming.mqtt import MqttBroker
-from streaming.ports import Acknowledge, Outgoing, Publish, Receive
-from streaming.queuedepth import HEADERS, QueueDepth, queue_bean
+from stack.standalone import StandaloneServer
+from streaming.adapters.mqtt import MqttBroker
+from streaming.adapters.queuedepth import HEADERS, QueueDepth, queue_bean
+from streaming.runtime.effects import Acknowledge, Outgoing, Publish, Receive
 
 pytestmark = pytest.mark.stack
 COUNT = 25

@@ -12,19 +12,19 @@ from click.testing import Result
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
+from learning.store import ModelStore
 from mliot.cli import build
 from mliot.clock import SystemClock
 from mliot.errors import MliotError, UserError
 from mliot.featuremodels import FeatureModels
 from mliot.messages import MESSAGES, Command, Feature, Frame, Prediction, decode
-from mliot.modelstore import ModelStore
 from mliot.settings import Settings
-from mliot.stack.environment import environment
-from mliot.stack.standalone import StandaloneServer
 from mliot.usecase import load_use_cases
-from streaming.ports import Record, Save
-from streaming.postgres import PostgresStore
-from streaming.store import decide
+from stack.environment import environment
+from stack.standalone import StandaloneServer
+from streaming.runtime.effects import Record, Save
+from streaming.services.store import decide
+from streaming.sinks.postgres import PostgresStore
 from tests.simulation.test_decide_again import World
 
 pytestmark = pytest.mark.stack

@@ -14,8 +14,8 @@ from paho.mqtt.properties import Properties
 
 from mliot.clock import Deadline, SystemClock
 from mliot.messages import TOPICS
-from mliot.stack import kafka, postgres
-from mliot.stack.standalone import StandaloneServer
+from stack import kafka, postgres
+from stack.standalone import StandaloneServer
 
 pytestmark = pytest.mark.stack
 MESSAGES = 200

@@ -19,9 +19,9 @@ import httpx
 import psycopg
 import pytest
 
-from mliot.modelstore import ModelStore
-from mliot.stack.standalone import StandaloneServer
+from learning.store import ModelStore
 from mliot.usecase import load_use_cases
+from stack.standalone import StandaloneServer
 
 pytestmark = pytest.mark.stack
 USE_CASES = load_use_cases()

@@ -17,11 +17,11 @@ import pytest
 
 from mliot.clock import Deadline, SystemClock
 from mliot.settings import Settings
-from mliot.stack import lifecycle, supervise
-from mliot.stack.environment import environment
-from mliot.stack.plan import plan
-from mliot.stack.processes import of_stack
-from mliot.stack.status import healthy, survey
+from stack import lifecycle, supervise
+from stack.environment import environment
+from stack.plan import plan
+from stack.processes import of_stack
+from stack.status import healthy, survey
 
 pytestmark = pytest.mark.stack
 SERVERS = ("artemis", "kafka", "postgres")
@@ -175,7 +175,7 @@ def test_stack_ends_when_supervisor_and_watch_are_killed_at_once(settings: Setti
     mliot(settings, "up", "postgres", "artemis")
     supervisor = supervise.running(settings)
     assert supervisor is not None
-    watch = next(process for process in processes(settings) if "mliot.stack.watch" in process.cmdline())
+    watch = next(process for process in processes(settings) if "stack.watch" in process.cmdline())
     pid = supervisor.pid()
     os.kill(pid, signal.SIGSTOP)  # or it would start the watch again
     watch.kill()
@@ -184,9 +184,9 @@ def test_stack_ends_when_supervisor_and_watch_are_killed_at_once(settings: Setti
 
 
 def test_watch_that_is_killed_is_started_again(shared: Settings) -> None:
-    watch = next(process for process in processes(shared) if "mliot.stack.watch" in process.cmdline())
+    watch = next(process for process in processes(shared) if "stack.watch" in process.cmdline())
     watch.kill()
-    wait_for(lambda: any("mliot.stack.watch" in " ".join(one.cmdline()) and one.pid != watch.pid for one in processes(shared)))
+    wait_for(lambda: any("stack.watch" in " ".join(one.cmdline()) and one.pid != watch.pid for one in processes(shared)))
 
 
 def test_taken_port_is_named_with_the_variable_that_moves_it_and_nothing_starts(settings: Settings) -> None:

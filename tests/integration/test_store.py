@@ -12,10 +12,10 @@ from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.messages import DeadLetter, Frame
 from mliot.services import ServiceStatus
-from streaming.loop import drive, watched
-from streaming.ports import Effects, Partition, Positions, Record, Rewound, Save
-from streaming.postgres import PostgresStore
-from streaming.store import decide
+from streaming.runtime.driver import drive, watched
+from streaming.runtime.effects import Effects, Partition, Positions, Record, Rewound, Save
+from streaming.services.store import decide
+from streaming.sinks.postgres import PostgresStore
 
 pytestmark = pytest.mark.stack
 FRAMES = Partition("stream-frame", 0)

@@ -8,10 +8,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import Transient
-from mliot.stack.standalone import StandaloneServer
-from streaming.kafka import ASSIGNED_S, KafkaLog
-from streaming.kafkaclient import KafkaSettings
-from streaming.ports import Open
+from stack.standalone import StandaloneServer
+from streaming.kafka.client import KafkaSettings
+from streaming.kafka.log import ASSIGNED_S, KafkaLog
+from streaming.runtime.effects import Open
 from tests.integration.test_hung_process import opened
 
 pytestmark = pytest.mark.stack
@@ -40,7 +40,7 @@ def made(monkeypatch: pytest.MonkeyPatch, first: type[Consumer] = Consumer) -> l
         clients.append(Consumer(config) if clients else first(config))
         return clients[-1]
 
-    monkeypatch.setattr("streaming.kafka.Consumer", make)
+    monkeypatch.setattr("streaming.kafka.log.Consumer", make)
     return clients
 
 

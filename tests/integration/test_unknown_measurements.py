@@ -8,17 +8,17 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from dashboard import queries
-from dashboard.rows import UnknownName
+from dashboard.data import queries
+from dashboard.data.rows import UnknownName
 from dashboard.view.operations import unknown_views
 from dashboard.view.places import Known
 from mliot.cli import build
 from mliot.measurements import load_measurements
 from mliot.messages import Frame
 from mliot.unknown import MAX_NAMES
-from streaming.ports import Partition, Record, Rewound, Save
-from streaming.postgres import PostgresStore
-from streaming.store import decide
+from streaming.runtime.effects import Partition, Record, Rewound, Save
+from streaming.services.store import decide
+from streaming.sinks.postgres import PostgresStore
 from tests.builtingrains import GRAINS
 
 pytestmark = pytest.mark.stack

@@ -16,9 +16,9 @@ from assets import keys
 from mliot.frames import parse_frame
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.warehouse.records import Batch, Columns, Span, Topic
 from mliot_dagster.definitions import compose
 from mliot_dagster.resources import Dbt
+from warehouse.records import Batch, Columns, Span, Topic
 
 ROOT = Path(__file__).parents[2]
 NOW_MS = 1_764_000_000_000

@@ -11,13 +11,13 @@ from unittest.mock import patch
 from mliot.featuremodels import load_feature_models
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.warehouse import dbt
 from streaming.process import collect_seldom
 from tests.simulation.checker import check
 from tests.simulation.plan import plan_of
 from tests.simulation.surroundings import Databases
 from tests.simulation.twin import MEASUREMENTS
 from tests.simulation.world import Switches, World
+from warehouse import dbt
 
 CHUNK, CHUNKS_A_PROCESS = 5, 60
 """A process is let go after some hundred seeds, and with it the memory that its databases do not give back."""

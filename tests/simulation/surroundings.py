@@ -9,8 +9,8 @@ from math import nan
 from mliot.clock import ManualClock
 from mliot.featuremodels import FeatureModels
 from mliot.usecase import UseCase
-from streaming.openwindows import OpenWindows
-from streaming.ports import Champion, Champions, NotScored, Outgoing, Score, Scores
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.effects import Champion, Champions, NotScored, Outgoing, Score, Scores
 from streaming.simulated import SimulatedBroker, SimulatedModelServer
 
 

@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from mliot.answers import answers, matrix
+from learning.answers import answers, matrix
+from learning.store import ModelStore
+from lineage.audit import LogRecord
+from lineage.decide_again.adapters import Models
+from lineage.decide_again.engine import replay
+from lineage.decide_again.parts import Parts
+from lineage.decide_again.past import Asked, Extent
+from lineage.decide_again.report import NO_LEARNER, OTHER_SQL, Report
 from mliot.clock import ManualClock
 from mliot.featuremodels import FeatureModels
-from mliot.lineage.audit import LogRecord
 from mliot.measurements import load_measurements
 from mliot.messages import Command, Feature, Label, Message, Prediction, Window, decode
-from mliot.modelstore import ModelStore
 from mliot.services import ServiceStatus
 from mliot.usecase import UseCase, load_use_cases
-from streaming import bridge, commands, features, inference, online
-from streaming.labels import label_sources
-from streaming.loop import broker_performers, drive, log_performers, model_performers
-from streaming.openwindows import OpenWindows
-from streaming.ports import Champion, Champions, Score, Scored, Scores, Service
-from streaming.replay.again import replay
-from streaming.replay.edges import Models
-from streaming.replay.parts import Parts
-from streaming.replay.past import Asked, Extent
-from streaming.replay.report import NO_LEARNER, OTHER_SQL, Report
+from streaming.features.labels import label_sources
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
+from streaming.runtime.effects import Champion, Champions, Score, Scored, Scores, Service
+from streaming.services import bridge, commands, features, inference, online
 from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog
 from tests.simulation.test_one_frame_through import RETENTION_MS, START_MS, frame
 

@@ -11,11 +11,11 @@ from mliot.measurements import load_measurements
 from mliot.messages import Command, DeadLetter, Feature, Frame, Prediction, Window, decode
 from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
-from streaming import bridge, commands, features, inference
-from streaming.labels import label_sources
-from streaming.loop import broker_performers, drive, log_performers, model_performers
-from streaming.openwindows import OpenWindows
-from streaming.ports import Service
+from streaming.features.labels import label_sources
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
+from streaming.runtime.effects import Service
+from streaming.services import bridge, commands, features, inference
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, as_declared
 
 START_MS = 1_764_000_000_000

@@ -6,16 +6,16 @@ from collections import Counter
 import msgspec
 import pytest
 
+from lineage.audit import LogRecord
+from lineage.decide_again import online_answers as learn
 from mliot.clock import ManualClock
-from mliot.lineage.audit import LogRecord
 from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
 from mliot.usecase import load_use_cases
-from streaming import online
-from streaming.loop import drive, log_performers
-from streaming.merge import Item
-from streaming.ports import Emit, Partition
-from streaming.replay import learn
+from streaming.learning.merge import Item
+from streaming.runtime.driver import drive, log_performers
+from streaming.runtime.effects import Emit, Partition
+from streaming.services import online
 from streaming.simulated import Crash, Faults, SimulatedKafka, SimulatedLog
 
 START_MS = 1_764_000_000_000

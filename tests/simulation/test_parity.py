@@ -13,10 +13,10 @@ from mliot.featuremodels import FEATURE_COLUMNS, WINDOW_COLUMNS, FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Window, decode
 from mliot.services import ServiceStatus
-from streaming import features
-from streaming.loop import drive, log_performers
-from streaming.openwindows import OpenWindows
-from streaming.ports import Emit, Partition
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.driver import drive, log_performers
+from streaming.runtime.effects import Emit, Partition
+from streaming.services import features
 from streaming.simulated import Crash, Faults, SimulatedKafka, SimulatedLog
 from tests.unit.dbt.generated import START, generated_frames, raw_value
 from tests.unit.dbt.naive import Comparison, Logged, Rows, compare, naive_models

@@ -10,7 +10,7 @@ from tests.simulation.surroundings import Databases
 from tests.simulation.world import Switches
 
 SEEDS = 40
-MOST_SEEDS = 2_000
+MAX_SEEDS = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def test_a_seed_repeats_exactly(databases: Databases) -> None:
     ],
 )
 def test_the_checker_bites(databases: Databases, switches: Switches, first: int, capsys: pytest.CaptureFixture[str]) -> None:
-    for seed in range(first, first + MOST_SEEDS):
+    for seed in range(first, first + MAX_SEEDS):
         findings = run(seed, databases, switches)
         if findings:
             with capsys.disabled():
                 print(f"\n{switches}: seed {seed} fails: {findings[0]}")
             assert run(seed, databases) == [], "the platform as it is passes the same seed"
             return
-    pytest.fail(f"no seed of {MOST_SEEDS} fails")
+    pytest.fail(f"no seed of {MAX_SEEDS} fails")

@@ -7,9 +7,9 @@ import pytest
 from mliot.clock import ManualClock
 from mliot.featuremodels import FeatureModels
 from mliot.messages import Label, Window, decode
-from streaming import commands, features, online
-from streaming.openwindows import OpenWindows
-from streaming.ports import Commit, Emit, Open, Partition, Publish, Read, Rewound
+from streaming.features.openwindows import OpenWindows
+from streaming.runtime.effects import Commit, Emit, Open, Partition, Publish, Read, Rewound
+from streaming.services import commands, features, online
 from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog
 from tests.contract.test_services import MINUTE, START, USE_CASES, feature, frame_value, prediction
 

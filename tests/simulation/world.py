@@ -15,19 +15,19 @@ from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC
 from mliot.services import ServiceStatus
 from mliot.usecase import UseCase, load_use_cases
-from streaming import bridge, commands, features, inference, online, store
-from streaming.labels import label_sources
-from streaming.loop import Driver, broker_performers, log_performers, model_performers
-from streaming.openwindows import OpenWindows
-from streaming.ports import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Service
+from streaming.features.labels import label_sources
+from streaming.features.openwindows import OpenWindows
+from streaming.kafka.transactions import TransactionalProducer, Transactions
+from streaming.runtime.driver import Driver, broker_performers, log_performers, model_performers
+from streaming.runtime.effects import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Service
+from streaming.services import bridge, commands, features, inference, online, store
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
-from streaming.transactions import TransactionalProducer, Transactions
 from tests.simulation.plan import FLEET, HOUR, MINUTE, SECOND, START_MS, Happening, Plan, frame
 from tests.simulation.surroundings import GONE, WANTED, Databases, Fans, ModelServer, WorldClock
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
-LONGEST_STEPS = 30_000
+MAX_STEPS = 30_000
 RETENTION_MS = 30 * 24 * HOUR
 DWELL_S, TIME_TO_LIVE_S, CHANGES_AN_HOUR, STALEST_S = 10, 15, 2, 180
 """Of the commands in a world: a twelfth and a sixth of the fan's own, and so few changes that some are withheld."""
@@ -155,7 +155,7 @@ class World:
     # The scheduler
 
     def _until(self, done: Callable[[], bool]) -> None:
-        for _ in range(LONGEST_STEPS):
+        for _ in range(MAX_STEPS):
             if done() or self.stuck:
                 return
             self._step()

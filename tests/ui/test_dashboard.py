@@ -24,14 +24,14 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from psycopg.types.json import Jsonb
 
+from learning.monitoring.reports import Reports
+from lineage.parity.keep import keep_parity
+from lineage.parity.result import Parity
 from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window, command_id, prediction_id
-from mliot.monitoring.reports import Reports
-from mliot.parity.keep import keep_parity
-from mliot.parity.result import Parity
 from mliot.services import ServiceStatus, listening
 from mliot.settings import HOST, Settings
-from mliot.stack.postgres import make_password
-from mliot.stack.standalone import StandaloneServer
+from stack.postgres import make_password
+from stack.standalone import StandaloneServer
 
 pytestmark = pytest.mark.ui
 

@@ -9,7 +9,7 @@ from mliot.messages import TOPICS
 from mliot.services import SERVICES
 from mliot.settings import PREFIX, Settings
 from mliot.settings_docs import env_example, settings_page
-from streaming.bridge import SUBSCRIPTIONS
+from streaming.services.bridge import SUBSCRIPTIONS
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,6 +49,15 @@ def test_every_decision_is_in_the_list() -> None:
 
 def test_every_test_that_a_promise_names_is_there() -> None:
     text = (ROOT / "docs" / "guarantees.md").read_text()
-    named = set(re.findall(r"`((?:tests|streaming|mliot|assets|serving)/[a-z_/.]*)`", text))
+    named = set(re.findall(r"`((?:tests|streaming|mliot|assets|serving|warehouse|learning|lineage|stack)/[a-z_/.]*)`", text))
     assert len(named) > 30
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def test_architecture_has_a_line_for_every_package_and_names_no_file_that_is_not_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    packages = {path.parent.name for path in ROOT.glob("[a-z]*/__init__.py")} - {"tests"}
+    assert sorted(package for package in packages if f"`{package}/" not in text) == []
+    named = set(re.findall(r"`((?:{})/[a-z_/]*[a-z_](?:\.py|\.sql|/))`".format("|".join(packages)), text))
+    assert len(named) > 20
     assert sorted(path for path in named if not (ROOT / path).exists()) == []

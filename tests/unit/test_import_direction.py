@@ -2,21 +2,30 @@
 
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
 import pytest
 
-PACKAGES = ("mliot", "devices", "streaming", "serving", "dashboard", "assets", "mliot_dagster")
-ALLOWED = {
+MAY_IMPORT = {
     "mliot": set(),
     "devices": {"mliot"},
-    "streaming": {"mliot"},
-    "serving": {"mliot"},
-    "dashboard": {"mliot"},
-    "assets": {"mliot", "mliot_dagster.resources"},
-    "mliot_dagster": {"mliot", "assets"},
+    "usecases": {"mliot"},
+    "warehouse": {"mliot"},
+    "learning": {"mliot"},
+    "streaming": {"mliot", "warehouse", "learning"},
+    "serving": {"mliot", "warehouse", "learning"},
+    "lineage": {"mliot", "warehouse", "learning", "streaming"},
+    "dashboard": {"mliot", "warehouse", "learning", "lineage"},
+    "stack": {"mliot", "warehouse", "lineage"},
+    "assets": {"mliot", "warehouse", "learning", "lineage"},
+    "mliot_dagster": {"mliot", "warehouse", "learning", "assets"},
 }
+"""The whole order of the packages: each names only ones that stand above it."""
+PACKAGES = tuple(MAY_IMPORT)
 DAGSTER_MAY_BE_IMPORTED_BY = {"assets", "mliot_dagster"}
 
 
@@ -25,18 +34,42 @@ def graph():
     return grimp.build_graph(*PACKAGES, include_external_packages=True, cache_dir=None)
 
 
+def test_the_order_has_no_arrow_back() -> None:
+    for at, (package, allowed) in enumerate(MAY_IMPORT.items()):
+        assert allowed <= set(PACKAGES[:at]), package
+
+
 def test_imports_point_one_way(graph) -> None:
-    wrong = []
+    assert sorted(f"{a} -> {b}" for a, b in imports(graph) if root(a) != root(b) and root(b) not in MAY_IMPORT[root(a)]) == []
+
+
+def test_every_arrow_of_the_order_is_used(graph) -> None:
+    used = {(root(a), root(b)) for a, b in imports(graph)}
+    assert [(a, b) for a, allowed in MAY_IMPORT.items() for b in sorted(allowed) if (a, b) not in used] == []
+
+
+def test_no_two_folders_import_each_other_even_by_way_of_others(graph) -> None:
+    beside = defaultdict(set)
+    for a, b in imports(graph):
+        if folder(graph, a) != folder(graph, b):
+            beside[folder(graph, a)].add(folder(graph, b))
+    TopologicalSorter(beside).prepare()  # a cycle raises, and is named
+
+
+def imports(graph) -> Iterator[tuple[str, str]]:
     for importer in graph.modules:
-        package = importer.partition(".")[0]
-        if package not in ALLOWED:
-            continue
-        for imported in graph.find_modules_directly_imported_by(importer):
-            root = imported.partition(".")[0]
-            fine = root == package or root not in PACKAGES or root in ALLOWED[package] or imported in ALLOWED[package]
-            if not fine:
-                wrong.append(f"{importer} -> {imported}")
-    assert sorted(wrong) == []
+        if root(importer) in MAY_IMPORT:
+            for imported in graph.find_modules_directly_imported_by(importer):
+                if root(imported) in MAY_IMPORT:
+                    yield importer, imported
+
+
+def root(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def folder(graph, module: str) -> str:
+    return module if graph.find_children(module) else module.rpartition(".")[0]
 
 
 def test_only_assets_and_the_code_location_know_dagster(graph) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from assets import keys
 from assets.training import COMPARED_WITH, NO_CHAMPION, VERSION
-from mliot.gate import Evidence
-from mliot.modelstore import ModelStore
+from learning.gate import Evidence
+from learning.store import ModelStore
 from mliot.usecase import Gate, Label, Linear, UseCase
 
 MakeCandidate = Callable[..., str]

@@ -9,15 +9,15 @@ import pyarrow as pa
 import pytest
 
 from assets import keys, monitoring
+from learning.monitoring.drift import Drift
+from learning.monitoring.livescore import LiveScore
+from learning.monitoring.reference import keep_reference
+from learning.store import ModelStore
 from mliot.clock import ManualClock
-from mliot.modelstore import ModelStore
-from mliot.monitoring.drift import Drift
-from mliot.monitoring.livescore import LiveScore
-from mliot.monitoring.reference import keep_reference
 from mliot.settings import Settings
 from mliot.usecase import UseCase
-from mliot.warehouse.access import publish_copy
-from mliot.warehouse.raw import create_raw_tables
+from warehouse.access import publish_copy
+from warehouse.raw import create_raw_tables
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from assets import keys
 from assets.parity import parity_keys, parity_result
-from mliot.parity.result import Parity
+from lineage.parity.result import Parity
 
 FOUND = Parity(
     model="features_place_1m",

@@ -8,7 +8,7 @@ import pytest
 from assets import keys
 from assets.promotion import promotion
 from assets.validation import judgement, validation
-from mliot.modelstore import ModelStore
+from learning.store import ModelStore
 from mliot.usecase import UseCase
 
 MakeCandidate = Callable[..., str]

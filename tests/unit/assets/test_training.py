@@ -10,10 +10,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from assets import keys
 from assets.figures import as_markdown, judged_figure
 from assets.training import candidates_table, failed_tests, interval_text
-from mliot.gate import Evidence
-from mliot.modelcard import Interval
-from mliot.modelstore import ModelStore
-from mliot.training.train import Candidate, Judged, Tried
+from learning.card import Interval
+from learning.gate import Evidence
+from learning.store import ModelStore
+from learning.training.train import Candidate, Judged, Tried
 from mliot.usecase import UseCase
 
 

@@ -1,7 +1,7 @@
 """The trace page's steps, and a dead letter's bytes as text."""
 
 from dashboard.view.chain import SHOWN_BYTES, original_view, step_view
-from mliot.lineage.trace import Node
+from lineage.trace import Node
 
 AT = 1_764_000_000_000
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from dashboard.reports import add_report_route
-from mliot.monitoring.reports import Report, Reports
+from learning.monitoring.reports import Report, Reports
 
 Ask = Callable[[str, str], httpx.Response]
 

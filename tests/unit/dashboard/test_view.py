@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard.rows import (
+from dashboard.data.rows import (
     NO_ANSWER,
     Answer,
     CandidateRow,
@@ -20,16 +20,16 @@ from dashboard.rows import (
     Snapshot,
     StoreRows,
 )
-from dashboard.scores import LEAST_ROWS
+from dashboard.data.scores import MIN_ROWS
 from dashboard.view.models import CandidateView, model_views
-from dashboard.view.operations import MOST_REASONS, command_views, problems, refusals_view, service_views
+from dashboard.view.operations import MAX_REASONS, command_views, problems, refusals_view, service_views
 from dashboard.view.overview import NO_COMMANDS, NO_PLACES, NOT_READ, READING, overview
 from dashboard.view.places import Known, place_views
 from dashboard.view.reports import ReportView, reports_views
 from dashboard.view.wording import Stamp
+from learning.monitoring.reports import Report
 from mliot.frames import TOO_MANY_NEW
 from mliot.measurements import load_measurements
-from mliot.monitoring.reports import Report
 from mliot.usecase import load_use_cases
 from tests.builtingrains import GRAINS
 
@@ -171,7 +171,7 @@ def test_a_champion_without_labels_says_when_they_come() -> None:
 def test_few_labels_make_no_score() -> None:
     rows = StoreRows(
         champion_scored={"fan_speed": (Scored("v1", 1, 0, 1),) * 2 + (Scored("v1", 1, None, 1),) * 40},
-        shadow_scored={"fan_speed": (Scored("online-12", 0, 1, 1),) * (LEAST_ROWS - 1)},
+        shadow_scored={"fan_speed": (Scored("online-12", 0, 1, 1),) * (MIN_ROWS - 1)},
     )
     view = next(m for m in model_views(Snapshot(NOW, rows, models=(CHAMPION,)), KNOWN) if m.version)
     assert [score.waits_for for score in view.scores] == [
@@ -240,10 +240,10 @@ def test_a_command_shows_how_long_its_ack_took_and_an_overdue_one_says_so() -> N
 
 
 def test_dead_letters_are_counted_and_the_rarest_reasons_only_counted() -> None:
-    many = tuple(Refusal("bridge", f"reason {at}", 100 - at, NOW, f"id{at}") for at in range(MOST_REASONS + 2))
+    many = tuple(Refusal("bridge", f"reason {at}", 100 - at, NOW, f"id{at}") for at in range(MAX_REASONS + 2))
     view = refusals_view(many)
     assert view.summary == f"{sum(r.letters for r in many):,} in the last 24 hours, 2 rarer reasons not listed"
-    assert len(view.reasons) == MOST_REASONS
+    assert len(view.reasons) == MAX_REASONS
     assert refusals_view(()).summary == "none in the last 24 hours"
 
 

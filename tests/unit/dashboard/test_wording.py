@@ -3,7 +3,7 @@
 import pytest
 
 from dashboard.view.wording import (
-    LEAST_OLD_MS,
+    MIN_OLD_MS,
     UNKNOWN_OLD_MS,
     answer_old_after_ms,
     number,
@@ -42,7 +42,7 @@ def test_an_id_survives_its_link() -> None:
 
 def test_a_reading_is_old_after_three_missed_frames_but_never_at_once() -> None:
     assert reading_old_after_ms(3_600_000) == 3 * 3_600_000
-    assert reading_old_after_ms(100) == LEAST_OLD_MS
+    assert reading_old_after_ms(100) == MIN_OLD_MS
     assert reading_old_after_ms(None) == UNKNOWN_OLD_MS
 
 

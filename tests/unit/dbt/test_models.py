@@ -11,11 +11,11 @@ import pytest
 from mliot.featuremodels import RAW_FRAME, STG_FRAMES, FeatureModels, create_stream_schema
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.dbt import BuildReport, build
-from mliot.warehouse.raw import create_raw_tables
 from tests.unit.dbt.generated import generated_frames, raw_rows
 from tests.unit.dbt.naive import Comparison, Logged, Rows, compare, naive_models
+from warehouse.access import open_warehouse
+from warehouse.dbt import BuildReport, build
+from warehouse.raw import create_raw_tables
 
 MAY_BE_ANYTHING = {"key", "traceparent"}
 """Columns of raw records that may be null and hold any text."""

@@ -13,11 +13,11 @@ from mliot.measurements import load_measurements
 from mliot.messages import Feature, Label
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from mliot.warehouse.access import open_warehouse
-from mliot.warehouse.dbt import BuildReport, build
-from mliot.warehouse.raw import create_raw_tables
 from tests.unit.dbt.generated import generated_frames, raw_rows
 from tests.unit.dbt.naive import Comparison, Row, Rows, compare, naive_models
+from warehouse.access import open_warehouse
+from warehouse.dbt import BuildReport, build
+from warehouse.raw import create_raw_tables
 
 THIRD = """
 from datetime import timedelta

@@ -20,9 +20,9 @@ from mliot.errors import Rejected
 from mliot.frames import parse_frame
 from mliot.measurements import load_measurements
 from mliot.messages import MESSAGES, Command, command_id
-from streaming.bridge import parse_ack
-from streaming.commands import wire
-from streaming.ports import Received
+from streaming.runtime.effects import Received
+from streaming.services.bridge import parse_ack
+from streaming.services.commands import wire
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "asyncapi.yaml"
 

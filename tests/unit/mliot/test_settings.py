@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from mliot.cli import build
 from mliot.errors import SettingError
 from mliot.settings import NO_SETTINGS, PREFIX, STACK_MARK, Settings
-from mliot.stack import dagster
-from mliot.warehouse import dbt
+from stack import dagster
+from warehouse import dbt
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from learning.store import ModelStore
 from mliot.errors import Transient
-from mliot.modelstore import ModelStore
 from mliot.usecase import load_use_cases
-from mliot.warehouse.records import Batch, Span, Topic
 from mliot_dagster.automation import REFRESH, sensors
+from warehouse.records import Batch, Span, Topic
 
 
 class Counted:

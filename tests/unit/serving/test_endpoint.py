@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from learning.gate import Evidence
+from learning.store import ModelStore
 from mliot.clock import ManualClock
 from mliot.errors import Transient
-from mliot.gate import Evidence
-from mliot.modelstore import ModelStore
 from mliot.usecase import load_use_cases
 from serving.counters import Counters
 from serving.endpoint import INLINE_ROWS, Endpoint

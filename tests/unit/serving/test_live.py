@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from learning.store import ModelStore
 from mliot.clock import ManualClock
-from mliot.modelstore import ModelStore
 from mliot.usecase import load_use_cases
 from serving.live import RETRY_S, LiveModels
 
@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_read_takes_nothing_away(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as forbidden:
-        forbidden.setattr("mliot.modelstore.Path.iterdir", refuse)
+        forbidden.setattr("learning.store.Path.iterdir", refuse)
         live.refresh()
         assert in_charge(live) == {("fan_speed", "champion"): version}
         assert "Permission denied" in live.faults()["aliases"]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from mliot.answers import MAX_ROWS
+from learning.answers import MAX_ROWS
 from mliot.measurements import load_measurements
 from mliot.usecase import load_use_cases
-from mliot.warehouse.columns import load_columns
-from mliot.warehouse.prepare import PROJECT
 from serving.openapi import document, row_schema
+from warehouse.columns import load_columns
+from warehouse.prepare import PROJECT
 
 USE_CASES = load_use_cases()
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mliot.gate import Evidence
-from mliot.modelcard import DataSnapshot, Interval, ModelCard
-from mliot.scoring import Scores
+from learning.card import DataSnapshot, Interval, ModelCard
+from learning.gate import Evidence
+from learning.scoring import Scores
 from serving.problems import Refused
 from serving.rows import matrix, predictions
 

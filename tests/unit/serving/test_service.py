@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from mliot.modelstore import ModelStore
+from learning.store import ModelStore
 from mliot.settings import Settings
 from mliot.usecase import UseCase, load_use_cases
-from serving.edge import Edge
+from serving.middleware import Edge
 from serving.service import build
 
 FAN = load_use_cases()["fan_speed"]

@@ -13,7 +13,7 @@ from mliot.usecase import load_use_cases
 from streaming.learning import changelog as module
 from streaming.learning.changelog import Changelog, Head, read_head, restored
 from streaming.learning.state import PATIENCE_MS, State
-from streaming.ports import Emit, Record
+from streaming.runtime.effects import Emit, Record
 from tests.unit.streaming.learning.test_state import label, observe, row
 
 FAN = load_use_cases()["fan_speed"]

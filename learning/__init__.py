@@ -1,0 +1,1 @@
+"""Models: trained, judged, kept, watched. Knows neither Dagster nor Kafka."""

@@ -1,5 +1,0 @@
-"""``python -m mliot.cli`` is ``mliot``."""
-
-from mliot.cli import main
-
-main()

@@ -1,0 +1,1 @@
+"""The services, a page each: what is read, decided and written."""

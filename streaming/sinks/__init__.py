@@ -1,0 +1,1 @@
+"""Where the store service writes what the topics hold."""
