@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from tests.unit.mliot.usecases.history import training_set
+from tests.unit.usecases.history import training_set
 
 from devices.faults import Faults
 from devices.fleet import HISTORY_PERIOD_MS

@@ -5,7 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from tests.unit.mliot.usecases.history import training_set
+from tests.unit.usecases.history import training_set
 
 from devices.faults import Faults
 from devices.fleet import HISTORY_PERIOD_MS
