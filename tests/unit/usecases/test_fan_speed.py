@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from tests.unit.usecases.history import training_set
 
 from devices.faults import Faults
 from devices.fleet import HISTORY_PERIOD_MS
@@ -16,6 +15,7 @@ from mliot.settings import Settings
 from streaming.features.labels import label_sources, labels_in
 from streaming.features.openwindows import OpenWindows
 from streaming.runtime.effects import Record
+from tests.unit.usecases.history import training_set
 from usecases.fan_speed import FAN_SPEED
 
 DAY_MS = 86_400_000

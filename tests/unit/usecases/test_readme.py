@@ -5,7 +5,6 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from tests.unit.usecases.history import training_set
 
 from devices.faults import Faults
 from devices.fleet import HISTORY_PERIOD_MS
@@ -20,8 +19,9 @@ from streaming.features.labels import label_sources, labels_in
 from streaming.features.openwindows import OpenWindows
 from streaming.runtime.effects import Received, Record
 from streaming.services import bridge
+from tests.unit.usecases.history import training_set
 
-README = Path(__file__).parents[4] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 NAME = "next_temperature"
 NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
 SEEDS = (14, 34, 20)
