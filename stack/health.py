@@ -154,7 +154,7 @@ def service(name: str) -> Check:
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             return Health("away", _reason(error))
-        detail = told["stalled"] if told["state"] == "stalled" else told["waits_for"]
+        detail = told["stalled"] if told["state"] == "stalled" else told["waits_for"] or "; ".join(told["remarks"])
         return Health(told["state"], detail, told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
 
     return check

@@ -31,6 +31,8 @@ _DOORS = {subscription.partition("/")[0]: subscription for subscription in FRAME
 _ACKS = msgspec.json.Decoder(DeviceAck)
 FLEET_NAMES_A_ROOM = 4
 """The simulated fleet may be as large as its settings say: those names are no surprise."""
+MIN_AHEAD_MS = 1_000
+"""A clock that is set by the network is right to some milliseconds."""
 
 
 def decide(
@@ -62,6 +64,9 @@ def decide(
                 out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
                 if frame.undated:
                     out.counts["undated"] += 1
+                elif (ahead_ms := frame.event_ms - frame.arrived_ms) >= MIN_AHEAD_MS:
+                    out.ahead_ms[frame.device] = max(ahead_ms, out.ahead_ms.get(frame.device, 0))
+                    out.counts["ahead"] += 1
             out.counts["used"] += 1
         except Rejected as reason:
             out.reject(message.payload, source=message.topic, reason=str(reason), traceparent=message.traceparent)

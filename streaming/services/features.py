@@ -115,7 +115,7 @@ def _add(windows: OpenWindows, batch: Batch, at: Mapping[Partition, int], waterm
     for past, records in ((True, reread), (False, new)):
         if records:
             added = windows.add(records, past=past, now_ms=batch.now_ms)
-            watermark.observe({Partition(FRAMES, number): ms for number, ms in added.latest_event_ms.items()}, batch.now_ms)
+            watermark.observe({Partition(FRAMES, number): ms for number, ms in added.reached_ms.items()}, batch.now_ms)
             fresh = None if past else added
     return fresh
 

@@ -110,6 +110,7 @@ class World:
     tell: Callable[[str], object] = lambda _: None
     reads: list[tuple[str, Record]] = field(default_factory=list)
     published: list[tuple[str, bytes]] = field(default_factory=list)
+    published_ms: dict[bytes, int] = field(default_factory=dict)
     foreign: list[tuple[str, bytes]] = field(default_factory=list)
     fresh: list[bytes] = field(default_factory=list)
     stuck: str = ""
@@ -359,6 +360,7 @@ class World:
 
     def _publish(self, topic: str, payload: bytes) -> None:
         self.published.append((topic, payload))
+        self.published_ms.setdefault(payload, self.clock.now_ms())
         self.broker.offer(topic, payload)
 
     # The end
