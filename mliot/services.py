@@ -36,6 +36,10 @@ def metrics_port(settings: Settings, service: str) -> int:
     return settings.metrics_port + SERVICES.index(service)
 
 
+Notice = Callable[[], tuple[str, int] | None]
+"""Answers what a person must know although the service works, and since when (ms); None where there is nothing."""
+
+
 class Progress(NamedTuple):
     """When a service last got further, in seconds of a monotonic clock, and the least that it was behind since then (None: not known)."""
 
@@ -60,10 +64,15 @@ class Progress(NamedTuple):
         return f"stands still: nothing was read for {stood_s:.0f} s, {lag:,} {'record is' if lag == 1 else 'records are'} waiting"
 
 
-class ServiceStatus:
-    """What a service says of itself; one writer (its loop), read by the listener's threads."""
+def no_notice() -> None:
+    """There is nothing to tell."""
 
-    def __init__(self, service: str, clock: Clock | None = None) -> None:
+
+class ServiceStatus:
+    """What a service says of itself; one writer (its loop), read by the listener's threads. ``notice`` is asked whenever it is read."""
+
+    def __init__(self, service: str, clock: Clock | None = None, notice: Notice = no_notice) -> None:
+        self._notice = notice
         self.service = service
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -155,6 +164,7 @@ class ServiceStatus:
 
     def snapshot(self) -> dict[str, Any]:
         """The status as /health answers it."""
+        notice, notice_ms = self._notice() or ("", None)
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
@@ -173,6 +183,8 @@ class ServiceStatus:
                 "last_error": self._last_error,
                 "last_error_ms": self._last_error_ms,
                 "withheld": dict(self._withheld),
+                "notice": notice,
+                "notice_ms": notice_ms,
                 "counts": dict(self._counts),
             }
 
@@ -186,6 +198,7 @@ class ServiceStatus:
         yield counts
         for name, about, value in (
             ("mliot_up", "1 while the service works, 0 while it waits for another part or stands still", float(now["state"] == "ok")),
+            ("mliot_notice", "1 while a person must know something although the service works", float(bool(now["notice"]))),
             ("mliot_lag_records", "records not yet read; none where that is not known", now["lag"]),
             ("mliot_rate_per_second", f"records read a second over {RATE_OVER_S} s", now["rate_per_s"]),
         ):
