@@ -19,6 +19,7 @@ from mliot.clock import Clock, SystemClock
 from mliot.errors import PortTaken
 from mliot.listener import BoundedServer, QuietHandler
 from mliot.settings import HOST, Settings
+from mliot.web.guard import LOOPBACK, asked_of, foreign
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "fleet")
 """The services in the data's order; service number i answers on ``metrics_port + i``."""
@@ -235,8 +236,12 @@ def listening(status: ServiceStatus, settings: Settings) -> Any:
     registry = CollectorRegistry()
     registry.register(status)
     metrics = make_wsgi_app(registry)
+    hosts = LOOPBACK.union(settings.host_names)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if refusal := foreign(asked_of(environ), hosts):
+            start(f"{refusal.status.value} {refusal.status.phrase}", [("Content-Type", "text/plain")])
+            return [refusal.error.encode()]
         if environ["PATH_INFO"] == "/health":
             body = msgspec.json.encode(status.snapshot())
             start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         19400, description="First of the ports on which the services answer /metrics and /health, one each."
     )
 
+    hosts: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*(,[A-Za-z0-9.-]+)*$")] = Field(
+        "",
+        description="Host names beside localhost to which the HTTP servers answer (behind your own proxy); comma-separated.",
+    )
+
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Partitions of each Kafka topic that MLIoT creates.")
     batch_rows: Annotated[int, Field(ge=1, le=100_000)] = Field(5000, description="Most records in one batch of a service.")
     commit_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(10, description="Longest wait for a batch to fill, in milliseconds.")
@@ -149,6 +154,11 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"unknown {', '.join(sorted(unknown))}; allowed are {', '.join(sorted(allowed))}")
         return value
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Of ``hosts``, in lower case."""
+        return tuple(filter(None, self.hosts.lower().split(",")))
 
     @property
     def retention_ms(self) -> int:
