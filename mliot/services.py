@@ -19,6 +19,7 @@ from mliot.clock import Clock, SystemClock
 from mliot.errors import PortTaken
 from mliot.listener import BoundedServer, QuietHandler
 from mliot.settings import HOST, Settings
+from mliot.web.guard import LOOPBACK, asked_of, foreign
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "fleet")
 """The services in the data's order; service number i answers on ``metrics_port + i``."""
@@ -39,6 +40,10 @@ SLOW_S = 3.0
 def metrics_port(settings: Settings, service: str) -> int:
     """The loopback port on which ``service`` answers /health and /metrics."""
     return settings.metrics_port + SERVICES.index(service)
+
+
+Notice = Callable[[], tuple[str, int] | None]
+"""Answers what a person must know although the service works, and since when (ms); None where there is nothing."""
 
 
 class Progress(NamedTuple):
@@ -65,10 +70,15 @@ class Progress(NamedTuple):
         return f"stands still: nothing was read for {stood_s:.0f} s, {lag:,} {'record is' if lag == 1 else 'records are'} waiting"
 
 
-class ServiceStatus:
-    """What a service says of itself; one writer (its loop), read by the listener's threads."""
+def no_notice() -> None:
+    """There is nothing to tell."""
 
-    def __init__(self, service: str, clock: Clock | None = None) -> None:
+
+class ServiceStatus:
+    """What a service says of itself; one writer (its loop), read by the listener's threads. ``notice`` is asked whenever it is read."""
+
+    def __init__(self, service: str, clock: Clock | None = None, notice: Notice = no_notice) -> None:
+        self._notice = notice
         self.service = service
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -173,6 +183,7 @@ class ServiceStatus:
 
     def snapshot(self) -> dict[str, Any]:
         """The status as /health answers it."""
+        notice, notice_ms = self._notice() or ("", None)
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
@@ -195,6 +206,8 @@ class ServiceStatus:
                 "remarks": [*_late(self._counts), *_ahead(ahead)],
                 "ahead_ms": dict(ahead[:TOLD_AHEAD]),
                 "withheld": dict(self._withheld),
+                "notice": notice,
+                "notice_ms": notice_ms,
                 "counts": dict(self._counts),
             }
 
@@ -208,6 +221,7 @@ class ServiceStatus:
         yield counts
         for name, about, value in (
             ("mliot_up", "1 while the service works, 0 while it waits for another part or stands still", float(now["state"] == "ok")),
+            ("mliot_notice", "1 while a person must know something although the service works", float(bool(now["notice"]))),
             ("mliot_lag_records", "records not yet read; none where that is not known", now["lag"]),
             ("mliot_rate_per_second", f"records read a second over {RATE_OVER_S} s", now["rate_per_s"]),
         ):
@@ -259,8 +273,12 @@ def listening(status: ServiceStatus, settings: Settings) -> Any:
     registry = CollectorRegistry()
     registry.register(status)
     metrics = make_wsgi_app(registry)
+    hosts = LOOPBACK.union(settings.host_names)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if refusal := foreign(asked_of(environ), hosts):
+            start(f"{refusal.status.value} {refusal.status.phrase}", [("Content-Type", "text/plain")])
+            return [refusal.error.encode()]
         if environ["PATH_INFO"] == "/health":
             body = msgspec.json.encode(status.snapshot())
             start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])

@@ -16,7 +16,7 @@ from mliot.clock import Deadline, SystemClock
 from mliot.errors import MliotError, UserError
 from mliot.settings import Settings
 from mliot.space import space
-from stack import jars, postgres, supervise
+from stack import homefolder, jars, postgres, supervise
 from stack.environment import differences
 from stack.health import Health
 from stack.logfiles import last_lines
@@ -58,6 +58,7 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> Started:
     from warehouse.dbt import check_declarations  # 90 ms of DuckDB that no other command needs
 
     check_declarations(settings)
+    homefolder.close(settings.home.absolute())
     if why := space(settings.home).problem:
         raise UserError(why)
     parts = plan(settings)

@@ -202,6 +202,8 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
             found.append(Problem(f"{health.service} is waiting: {health.waits_for or health.last_error}"))
         elif health.state == "stalled":
             found.append(Problem(f"{health.service} {health.stalled}"))
+        if health.notice:
+            found.append(Problem(f"{health.service}: {health.notice}", Stamp(health.notice_ms) if health.notice_ms else None))
     silent = [h.service for h in snapshot.services or () if h.state == NO_ANSWER and h.service not in OPTIONAL_SERVICES]
     if silent:
         found.append(Problem(f"No answer from {', '.join(silent)}"))

@@ -17,6 +17,8 @@ from mliot.frames import parse_frame
 from mliot.lorawan import UPLINK_FILTERS, decode_uplink
 from mliot.measurements import Measurement, load_measurements
 from mliot.messages import Ack, place_of, traceparent_of
+from mliot.mqttaddress import BrokerAddress
+from mliot.mqttsession import KnownSession
 from mliot.settings import Settings
 from streaming.adapters.mqtt import MqttBroker
 from streaming.adapters.queuedepth import QueueDepth
@@ -121,16 +123,20 @@ def run(settings: Settings) -> None:
         file.save(names, now_ms)
         return outcome
 
-    client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings)
-    metrics = settings.mqtt_metrics_address
+    name, address, filters = f"mliot-bridge-{settings.instance}", settings.mqtt_address, subscriptions(settings)
+    metrics, session = settings.mqtt_metrics_address, KnownSession(settings.sessions_path, name, BrokerAddress.of(address).shown, clock)
+    client_id = BrokerAddress.of(address).reserved(name)
     asked = QueueDepth(metrics, client_id, filters) if metrics else nullcontext(lambda: None)
-    with MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
-        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), lag=lag)
+    with MqttBroker(address, name, filters, session=session) as broker, asked as lag:
+        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), notice=session.notice, lag=lag)
 
 
 def subscriptions(settings: Settings) -> tuple[str, ...]:
     """The topic filters to subscribe to: shared (MQTT 5, section 4.8.2) where several bridges take turns."""
-    return tuple(f"$share/{settings.mqtt_share}/{topic}" if settings.mqtt_share else topic for topic in SUBSCRIPTIONS)
+    if not settings.mqtt_share:
+        return SUBSCRIPTIONS
+    share = BrokerAddress.of(settings.mqtt_address).reserved(settings.mqtt_share)
+    return tuple(f"$share/{share}/{topic}" for topic in SUBSCRIPTIONS)
 
 
 if __name__ == "__main__":

@@ -168,6 +168,17 @@ class TestListening:
             assert get(settings).json()["state"] == "starting"
             assert 'mliot_up{service="bridge"} 0.0' in get(settings, "/metrics").text
 
+    @pytest.mark.parametrize(
+        ("header", "value"), [("Host", "evil.example"), ("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site")]
+    )
+    @pytest.mark.parametrize("path", ["/health", "/metrics"])
+    def test_a_page_of_another_site_is_told_nothing(self, settings: Settings, path: str, header: str, value: str) -> None:
+        url = f"http://{HOST}:{metrics_port(settings, 'bridge')}{path}"
+        with listening(ServiceStatus("bridge"), settings):
+            answer = httpx.get(url, headers={header: value}, timeout=PROMPT_S, trust_env=False)
+        assert answer.status_code in (403, 421)
+        assert "bridge" not in answer.text
+
     def test_a_port_that_is_taken_is_named_with_its_setting(self, settings: Settings) -> None:
         again = listening(ServiceStatus("bridge"), settings)
         with listening(ServiceStatus("bridge"), settings), pytest.raises(PortTaken, match="MLIOT_METRICS_PORT"):
