@@ -23,10 +23,10 @@ from mliot.frames import frame_id
 from mliot.messages import Prediction, decode
 from mliot.mqtt import MqttClient
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from tests.e2e.clients import asking
 from tests.e2e.dagster_page import Dagster
 from tests.e2e.stack import Stack, running, until
+from usecases import load_use_cases
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 

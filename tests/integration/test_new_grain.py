@@ -27,13 +27,13 @@ from mliot.grains import Grains
 from mliot.measurements import load_measurements
 from mliot.messages import MESSAGES, Feature, Frame, Label, Message, Window
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from mliot_dagster.definitions import compose
 from streaming.features.labels import label_sources, labels_in
 from streaming.features.openwindows import OpenWindows
 from streaming.runtime.effects import Partition, Record, Save
 from streaming.services.store import decide
 from streaming.sinks.postgres import PostgresStore
+from usecases import load_use_cases
 from warehouse.access import open_warehouse, writing
 from warehouse.dbt import build, check_declarations, feature_models
 from warehouse.raw import create_raw_tables

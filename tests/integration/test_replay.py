@@ -19,13 +19,13 @@ from mliot.errors import MliotError, UserError
 from mliot.featuremodels import FeatureModels
 from mliot.messages import MESSAGES, Command, Feature, Frame, Prediction, decode
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from stack.environment import environment
 from stack.standalone import StandaloneServer
 from streaming.runtime.effects import Record, Save
 from streaming.services.store import decide
 from streaming.sinks.postgres import PostgresStore
 from tests.simulation.test_decide_again import World
+from usecases import load_use_cases
 
 pytestmark = pytest.mark.stack
 WAIT_S = 30

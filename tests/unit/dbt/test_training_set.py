@@ -12,9 +12,10 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Label
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from tests.unit.dbt.generated import generated_frames, raw_rows
 from tests.unit.dbt.naive import Comparison, Row, Rows, compare, naive_models
+from usecases import load_use_cases
 from warehouse.access import open_warehouse
 from warehouse.dbt import BuildReport, build
 from warehouse.raw import create_raw_tables

@@ -14,7 +14,7 @@ from learning.scoring import Scorer
 from learning.store import Aliases, ModelStore
 from mliot.clock import ManualClock
 from mliot.errors import UserError
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 FLOW = load_use_cases()["water_flow"]

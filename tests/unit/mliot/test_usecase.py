@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from mliot.errors import DeclarationError
-from mliot.usecase import Label, UseCase, load_use_cases
+from mliot.usecase import Label, UseCase
+from usecases import load_use_cases
 
 GOOD = """
 from mliot.usecase import Label, Linear, UseCase

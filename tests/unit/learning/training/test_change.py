@@ -9,7 +9,8 @@ from learning.training.change import Change
 from learning.training.estimators import build, described, fit
 from learning.training.onnx import convert, parity
 from learning.training.rows import Rows, read_rows
-from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest, load_use_cases
+from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest
+from usecases import load_use_cases
 
 FLOW = load_use_cases()["water_flow"]
 LEVEL = FLOW.columns.index("water_flow_lag_1")

@@ -10,7 +10,8 @@ from learning.scoring import Scorer
 from learning.training.estimators import build, described, fit
 from learning.training.onnx import convert, p99_ms, parity
 from learning.training.rows import NotEnoughRows, Rows, read_rows
-from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest, load_use_cases
+from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 FLOW = load_use_cases()["water_flow"]

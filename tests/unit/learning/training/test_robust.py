@@ -10,7 +10,8 @@ from learning.training.estimators import described, fit
 from learning.training.evaluate import loss
 from learning.training.huber import StandardHuber
 from learning.training.rows import read_rows
-from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest, load_use_cases
+from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest
+from usecases import load_use_cases
 
 FLOW = load_use_cases()["water_flow"]
 

@@ -10,7 +10,8 @@ from learning.scoring import Scorer
 from learning.store import ModelStore
 from learning.training.rows import NotEnoughRows
 from learning.training.train import Candidate, train
-from mliot.usecase import HistGradientBoosting, Linear, RandomForest, UseCase, load_use_cases
+from mliot.usecase import HistGradientBoosting, Linear, RandomForest, UseCase
+from usecases import load_use_cases
 
 FAST = {"candidates": (RandomForest(trees=20, depth=8), HistGradientBoosting(iterations=20), Linear())}
 FAN = load_use_cases()["fan_speed"].model_copy(update=FAST)

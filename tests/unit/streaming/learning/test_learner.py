@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mliot.usecase import load_use_cases
 from streaming.learning.learner import MIN_LEARNT, learner_for
+from usecases import load_use_cases
 
 USE_CASES = load_use_cases()
 FAN, FLOW = USE_CASES["fan_speed"], USE_CASES["water_flow"]
