@@ -7,6 +7,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
+from learning.tasks import load_task
 from mliot.declarations import first_fault
 from mliot.errors import DeclarationError
 from mliot.usecase import Declaration, UseCase
@@ -30,11 +31,21 @@ def load_use_cases(extra: Path | None = None) -> Mapping[str, UseCase]:
             if not declared:
                 raise DeclarationError(f"{path}: declares no UseCase")
             for use_case in declared:
+                if fault := _fault(use_case):
+                    raise DeclarationError(f"{path}: UseCase: {fault}")
                 if use_case.name in found:
                     raise DeclarationError(f"{path}: name: a use case named {use_case.name!r} stands in {files[use_case.name]} already")
                 found[use_case.name] = use_case
                 files[use_case.name] = path
     return dict(sorted(found.items()))
+
+
+def _fault(use_case: UseCase) -> str:
+    """What the task says of it; empty where all is well."""
+    try:
+        return load_task(use_case.kind).fault(use_case)
+    except DeclarationError as error:
+        return str(error)
 
 
 def _load(path: Path) -> ModuleType:

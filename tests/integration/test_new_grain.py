@@ -43,7 +43,7 @@ NAME, MODEL, LENGTH = "soon", "features_place_5m", 300_000
 USE_CASE = """
 from datetime import timedelta
 from mliot.usecase import Label, Linear, UseCase
-SOON = UseCase(name="soon", title="Temperature in five minutes", kind="number", unit="°C", features="features_place_5m",
+SOON = UseCase(name="soon", title="Temperature in five minutes", kind="regression", unit="°C", features="features_place_5m",
     columns=("humidity_avg", "temperature_avg"), label=Label(measurement="temperature", statistic="avg", horizon=timedelta(minutes=5)),
     candidates=(Linear(),))
 """

@@ -48,7 +48,7 @@ def settings(free_ports: Callable[[int], list[int]]) -> Iterator[Settings]:
 def world(settings: Settings, models: FeatureModels, save_constant_model) -> World:
     store = ModelStore(settings.models_path)
     versions = {
-        name: save_constant_model(store, use_case, 2.0 if use_case.kind == "class" else 30.0) for name, use_case in load_use_cases().items()
+        name: save_constant_model(store, use_case, 2.0 if use_case.classes else 30.0) for name, use_case in load_use_cases().items()
     }
     made = World(models, store, versions, HOURS)
     made.run()

@@ -172,9 +172,7 @@ class Silent:
 def world(models: FeatureModels, save_constant_model, tmp_path_factory: pytest.TempPathFactory) -> World:
     store = ModelStore(tmp_path_factory.mktemp("models"))
     use_cases = load_use_cases()
-    versions = {
-        name: save_constant_model(store, use_case, 2.0 if use_case.kind == "class" else 30.0) for name, use_case in use_cases.items()
-    }
+    versions = {name: save_constant_model(store, use_case, 2.0 if use_case.classes else 30.0) for name, use_case in use_cases.items()}
     made = World(models, store, versions)
     made.run()
     return made

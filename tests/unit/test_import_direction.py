@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "mliot": set(),
     "devices": {"mliot"},
     "learning": {"mliot"},
-    "usecases": {"mliot"},
+    "usecases": {"mliot", "learning"},
     "warehouse": {"mliot", "usecases"},
     "streaming": {"mliot", "learning", "usecases", "warehouse"},
     "serving": {"mliot", "learning", "usecases", "warehouse"},

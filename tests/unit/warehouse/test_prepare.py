@@ -26,7 +26,7 @@ def case(**changes: object) -> UseCase:
     declared = {
         "name": "comfort",
         "title": "Comfort",
-        "kind": "number",
+        "kind": "regression",
         "features": "features_place_1m",
         "columns": ("temperature_avg",),
         "label": Label(measurement="humidity"),

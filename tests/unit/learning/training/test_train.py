@@ -53,7 +53,7 @@ def test_the_card_tells_what_the_answers_are_relative_to(make_table) -> None:
 
 def test_the_model_in_the_candidate_gave_the_judged_answers(make_table) -> None:
     candidate = trained(FLOW, make_table(FLOW, 400, missing=0))
-    scorer = Scorer(candidate.onnx, kind="number", columns=len(FLOW.columns))
+    scorer = Scorer(candidate.onnx, kind="regression", columns=len(FLOW.columns))
     newest = make_table(FLOW, 400, missing=0).slice(300)
     values = np.column_stack([newest[column].to_numpy() for column in FLOW.columns]).astype(np.float32)
     assert scorer.score(values).values == pytest.approx(candidate.judged.candidate)
