@@ -126,7 +126,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, postgres_server: object) -> 
         for kind in (Frame, Window, Feature, Label):
             partition = Partition(kind.topic_name, 0)
             rows = made.records(kind)
-            store.save(Save(decide(rows, NOW_MS), len(rows), {partition: 0}, {partition: len(rows)}))
+            store.save(Save(decide(rows, NOW_MS)[0], len(rows), {partition: 0}, {partition: len(rows)}))
     build(settings)
     return made
 
