@@ -26,8 +26,8 @@ def load_task(kind: str) -> Task:
     if kind not in files:
         raise DeclarationError(f"kind {kind!r}: there is none of that name; there are {', '.join(sorted(files))}")
     found = getattr(_load(kind, files[kind]), "TASK", None)
-    if not isinstance(found, Task):
-        raise DeclarationError(f"{files[kind]}: TASK: there must be one, an instance of a class of learning.tasks.task.Task")
+    if not isinstance(found, Task) or found.name != kind:
+        raise DeclarationError(f"{files[kind]}: TASK: there must be one, of a class in this file that is a learning.tasks.task.Task")
     return found
 
 

@@ -166,12 +166,10 @@ def test_it_learns_online_and_goes_on_from_its_checkpoint(use_case: UseCase) -> 
     [
         ("def", "SyntaxError: "),
         ("TASK = nothing", "NameError: name 'nothing' is not defined"),
-        ("", "TASK: there must be one, an instance of a class of learning.tasks.task.Task"),
+        ("", "TASK: there must be one, of a class in this file that is a learning.tasks.task.Task"),
         ("TASK = 'quantile'", "TASK: there must be one"),
-        (
-            QUANTILE.replace("(Regression)", "(Task)").replace(".regression import Regression", ".task import Task"),
-            "TypeError: Can't instantiate",
-        ),
+        ("from learning.tasks.regression import TASK", "TASK: there must be one, of a class in this file"),
+        ("from learning.tasks.task import Task\nclass Half(Task): ...\nTASK = Half()", "TypeError: Can't instantiate abstract class Half"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_in_one_line_when_use_cases_are_loaded(folder: Path, tmp_path: Path, content: str, says: str) -> None:
