@@ -14,7 +14,7 @@ from mliot.errors import Transient
 from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC
 from mliot.services import ServiceStatus
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
 from streaming.kafka.transactions import TransactionalProducer, Transactions
@@ -24,6 +24,7 @@ from streaming.services import bridge, commands, features, inference, online, st
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
 from tests.simulation.plan import FLEET, HOUR, MINUTE, SECOND, START_MS, Happening, Plan, frame
 from tests.simulation.surroundings import GONE, WANTED, Databases, Fans, ModelServer, WorldClock
+from usecases import load_use_cases
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
