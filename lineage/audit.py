@@ -37,6 +37,16 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
+class _Later(NamedTuple):
+    """A row of store or warehouse (``flag``) that says to be of a record at or after the end of reading."""
+
+    kind: type[Message]
+    id: str
+    place: Place
+    offset: int
+    flag: int
+
+
 @dataclass(frozen=True)
 class Scope:
     """How far the audit looks. Offsets by topic and partition: the first still kept, the end of reading, the warehouse's next."""
@@ -68,6 +78,7 @@ class Audit:
         self._orders = OrdersOwed(scope.use_cases)
         self._late_frames: set[str] = set()
         self._loaded_twice: dict[type[Message], list[str]] = {}
+        self._later: list[_Later] = []
 
     # Taking in
 
@@ -111,21 +122,28 @@ class Audit:
         self._found(kind, rows, LOADED)
         self._loaded_twice[kind] = list(twice)
 
+    def ended(self, ends: Mapping[Place, int]) -> None:
+        """Where each partition ended once store and warehouse had been read: a row from there or beyond is of no record that ever was."""
+        for row in self._later:
+            if row.offset >= ends.get(row.place, 0):
+                self._ledgers[row.kind].mark(row.id, row.flag)
+
     def _found(self, kind: type[Message], rows: Iterable[tuple[str, str]], flag: int) -> None:
         ledger = self._ledgers[kind]
         for id, address in rows:
-            if ledger.has(id, LOGGED) or self._was_read(kind.topic_name, address):
+            position = _position(kind, address)
+            if position is None or ledger.has(id, LOGGED):
                 ledger.mark(id, flag)
-            elif ledger.has(id, PUBLISHED):
+                continue
+            place, offset = position
+            if self._scope.begins.get(place, 0) <= offset < self._scope.ends.get(place, offset + 1):
+                ledger.mark(id, flag)
+                continue
+            # The record has left Kafka by its age, or came after the end of reading: its id cannot be judged, or not yet.
+            if ledger.has(id, PUBLISHED):
                 ledger.mark(id, OUTSIDE)
-
-    def _was_read(self, topic: str, address: str) -> bool:
-        """False where the record has left Kafka by its age, or came after the end of reading: its id cannot be judged."""
-        partition, _, offset = address.removeprefix(f"{topic}-").partition("-")
-        if not (partition.isdecimal() and offset.isdecimal()):
-            return True
-        place = (topic, int(partition))
-        return self._scope.begins.get(place, 0) <= int(offset) < self._scope.ends.get(place, int(offset) + 1)
+            if offset >= self._scope.begins.get(place, 0):
+                self._later.append(_Later(kind, id, place, offset, flag))
 
     # What follows from a record
 
@@ -158,11 +176,8 @@ class Audit:
 
     def _kept_whole(self, window: Window) -> bool:
         """False where Kafka no longer has the window's first frames."""
-        topic = Frame.topic_name
-        partition, _, offset = window.first.removeprefix(f"{topic}-").partition("-")
-        if not (partition.isdecimal() and offset.isdecimal()):
-            return True
-        return int(offset) >= self._scope.begins.get((topic, int(partition)), 0)
+        position = _position(Frame, window.first)
+        return position is None or position[1] >= self._scope.begins.get(position[0], 0)
 
     def _feature(self, feature: Feature, record: LogRecord) -> None:
         if feature.grain in self._scope.grains.windows:
@@ -302,3 +317,9 @@ class Audit:
 
 def _name(kind: type[Message]) -> str:
     return kind.topic_name.removeprefix("stream-")
+
+
+def _position(kind: type[Message], address: str) -> tuple[Place, int] | None:
+    """The place and offset of an address in the topic of ``kind``; None where it is no such address."""
+    partition, _, offset = address.removeprefix(f"{kind.topic_name}-").partition("-")
+    return ((kind.topic_name, int(partition)), int(offset)) if partition.isdecimal() and offset.isdecimal() else None

@@ -69,6 +69,7 @@ def audit_once(settings: Settings, use_cases: Mapping[str, UseCase], clock: Cloc
     with connected(settings) as store:
         for kind in MESSAGES:
             audit.stored(kind, _stored(store, kind))
+    audit.ended(_each(kinds, log.ends))
     report = audit.report(strict=strict)
     report.notes.extend(notes)
     report.doubts.extend(doubts)

@@ -28,7 +28,7 @@ from mliot.clock import Deadline, SystemClock
 from mliot.errors import UserError
 from mliot.featuremodels import RAW_COLUMNS
 from mliot.journal import Journal
-from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Message, Prediction, Window
+from mliot.messages import Ack, Command, DeadLetter, Feature, Frame, Label, Message, Prediction, Window
 from mliot.mqtt import MqttClient, Received
 from mliot.settings import Settings
 from stack.environment import environment
@@ -190,6 +190,21 @@ def test_the_audit_of_a_sound_world_is_clean_and_names_what_is_spoilt(written: W
     assert shown.exit_code == 1
     assert f"store frame, missing: {frame.id}" in shown.output
     assert shown.output.rstrip().endswith("not clean")
+
+
+def test_the_audit_names_a_row_of_a_record_that_kafka_never_had(written: Written, world: Any) -> None:
+    label = world.log[Label][0][1]
+    with psycopg.connect(written.settings.postgres_address, autocommit=True) as store:
+        store.execute(
+            "insert into mliot.label select 'invented', use_case, feature_id, key, place_id, label_ms, available_ms, value,"
+            " 'stream-label-0-1000', traceparent, stored_ms from mliot.label where id = %s",
+            [label.id],
+        )
+        try:
+            report = run_json(written.settings, "audit", "--settle", "0", exit_code=1)
+        finally:
+            store.execute("delete from mliot.label where id = 'invented'")
+    assert offenders(report) == {"store label": ([], [], ["invented"])}
 
 
 def test_the_audit_waits_until_what_is_under_way_has_arrived(written: Written, world: Any) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lineage.audit import READ_ORDER, Audit, LogRecord, Scope
+from lineage.audit import READ_ORDER, Audit, LogRecord, Place, Scope
 from lineage.ledger import Report
 from mliot.frames import frame_id
 from mliot.journal import Acknowledged
@@ -58,6 +58,8 @@ class World:
     warehouse_twice: dict[type[Message], list[str]] = field(default_factory=lambda: defaultdict(list))
     journal: list[Acknowledged] = field(default_factory=list)
     scope: Scope = field(default_factory=lambda: Scope(USE_CASES, GRAINS, START_MS + 2 * 3_600_000, GRACE_MS, IDLE_MS))
+    ends: dict[Place, int] = field(default_factory=dict)
+    """Where the log ended once the rows had been read."""
 
     def records(self, kind: type[Message]) -> Iterator[LogRecord]:
         offsets: dict[int, int] = defaultdict(int)
@@ -86,6 +88,7 @@ class World:
             audit.logged(kind, self.records(kind))
         for kind in MESSAGES:
             audit.stored(kind, self.store[kind])
+        audit.ended(self.ends)
         return audit.report(strict=strict)
 
 

@@ -166,10 +166,24 @@ def test_a_warehouse_that_lags_is_a_doubt_and_fails_only_if_strict(world):
 
 def test_rows_of_records_outside_what_was_read_are_not_judged(world):
     world.scope = replace(world.scope, begins={("stream-frame", 0): 5}, ends={("stream-frame", 0): 40})
+    world.ends = {("stream-frame", 0): 41}
     world.store[Frame] += [("aged", "stream-frame-0-4"), ("new", "stream-frame-0-40")]
     assert finding(world.audit(), "store frame").foreign == []
     world.store[Frame].append(("invented", "stream-frame-0-39"))
     assert finding(world.audit(), "store frame").foreign == ["invented"]
+
+
+@pytest.mark.parametrize("sink", ["store", "warehouse"])
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_a_row_that_says_to_be_of_a_record_after_the_log_s_end_is_named_and_one_that_came_meanwhile_is_not(world, kind, sink):
+    """Reading ended at 40, the log at 50 when the rows had been read: what is at 49 came meanwhile, at 50 there is nothing."""
+    place = (kind.topic_name, 0)
+    world.scope = replace(world.scope, ends={place: 40})
+    getattr(world, sink)[kind] += [("came meanwhile", f"{kind.topic_name}-0-49"), ("invented", f"{kind.topic_name}-0-50")]
+    world.ends = {place: 50}
+    report = world.audit()
+    assert finding(report, f"{sink} {kind.topic_name.removeprefix('stream-')}").foreign == ["invented"]
+    assert named(report) == "invented"
 
 
 def test_a_published_frame_that_was_refused_is_excused_by_its_dead_letter(world, made):
