@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from mliot.clock import ManualClock
 from mliot.errors import Transient
@@ -46,7 +47,7 @@ class Message:
 
 class EndOfPartition:
     def code(self) -> int:
-        return int(log_module.KafkaError._PARTITION_EOF)
+        return int(KafkaError._PARTITION_EOF)
 
 
 class SlowConsumer:
