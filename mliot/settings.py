@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     )
     usecases: Path | None = Field(None, description="Folder of further use case files, beside the built-in ones.")
     features: Path | None = Field(None, description="Folder of further dbt models, one SQL file a window grain or feature model.")
+    decoders: Path | None = Field(
+        None, description="Folder of further decoders of MQTT messages, each a Python file with its examples beside it."
+    )
     measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
     retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         120, description="Frames older than this are dead-lettered; Kafka keeps its topics as long."

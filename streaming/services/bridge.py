@@ -1,72 +1,94 @@
-"""MQTT to Kafka: frames, LoRaWAN uplinks and command acks become records; what cannot be read becomes a dead letter.
+"""MQTT to Kafka: what a decoder finds frames in, and command acks, become records; what cannot be read becomes a dead letter.
 
 A message is acknowledged to MQTT only after Kafka has it. Kafka away: nothing is acknowledged, and the broker holds back what is over
 Receive Maximum.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 import msgspec
 
 from mliot.clock import SystemClock
-from mliot.devicemessages import ACK_TOPIC, FRAME_TOPICS, DeviceAck, topic_filter
+from mliot.devicemessages import ACK_TOPIC, DeviceAck
 from mliot.errors import Rejected
 from mliot.fields import holds_zero, is_name
 from mliot.frames import parse_frame
-from mliot.lorawan import UPLINK_FILTERS, decode_uplink
 from mliot.measurements import Measurement, load_measurements
-from mliot.messages import Ack, place_of, traceparent_of
+from mliot.messages import Ack, Frame, place_of, traceparent_of
 from mliot.settings import Settings
 from streaming.adapters.mqtt import MqttBroker
 from streaming.adapters.queuedepth import QueueDepth
+from streaming.intake.decoders import Decoders, load_decoders
 from streaming.intake.newnames import NamesFile, NewNames
+from streaming.intake.topicfilters import TopicFilter
 from streaming.process import main, serve
 from streaming.runtime.driver import broker_performers
 from streaming.runtime.effects import Acknowledge, Deliver, Effects, Outcome, Receive, Received
 
-FRAME_SUBSCRIPTIONS = (*map(topic_filter, FRAME_TOPICS), *UPLINK_FILTERS)
-SUBSCRIPTIONS = (*FRAME_SUBSCRIPTIONS, topic_filter(ACK_TOPIC))
-_DOORS = {subscription.partition("/")[0]: subscription for subscription in FRAME_SUBSCRIPTIONS}
+ACKS = TopicFilter.of(ACK_TOPIC)
+_ACK_END = ACKS.levels[-1]
 _ACKS = msgspec.json.Decoder(DeviceAck)
 FLEET_NAMES_A_ROOM = 4
 """The simulated fleet may be as large as its settings say: those names are no surprise."""
 
 
 def decide(
-    batch: Sequence[Received], *, measurements: Mapping[str, Measurement], retention_ms: int, now_ms: int, names: NewNames | None = None
+    batch: Sequence[Received],
+    *,
+    decoders: Decoders,
+    measurements: Mapping[str, Measurement],
+    retention_ms: int,
+    now_ms: int,
+    names: NewNames | None = None,
 ) -> Outcome:
-    """One record a message, in order: a frame, an ack, or a dead letter with its reason. Pure, but for ``names``, which learns.
+    """What became of each message, in order: its frames, an ack, or a dead letter with its reason. Pure, but for ``names``, which learns.
 
-    Without ``names`` as many new ones may come as will.
+    A message of several frames is used whole or not at all. Without ``names`` as many new ones may come as will.
     """
     out = Outcome("bridge", now_ms)
     out.counts["read"] = len(batch)
     for message in batch:
         try:
-            if message.topic.endswith("/command/ack"):
+            if message.topic.endswith(_ACK_END) and ACKS.matches(message.topic.split("/")):
                 ack = parse_ack(message)
                 out.emit(ack, place_of(ack.command_id), message.traceparent or traceparent_of(ack.command_id))
             else:
-                frame = parse_frame(
-                    message.payload,
-                    mqtt_topic=message.topic,
-                    arrived_ms=message.arrived_ms,
-                    measurements=measurements,
-                    retention_ms=retention_ms,
-                    body=decode_uplink(message.topic, message.payload),
-                )
-                if names and (why := names.refusal(frame, door(message.topic), measurements, now_ms)):
-                    out.counts["too_many_new"] += 1
-                    raise Rejected(why)
-                out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
-                if frame.undated:
-                    out.counts["undated"] += 1
+                frames = parse_frames(message, decoders, measurements, retention_ms)
+                for frame in frames:
+                    if names and (why := names.refusal(frame, decoders.door(message.topic), measurements, now_ms)):
+                        out.counts["too_many_new"] += 1
+                        raise Rejected(why)
+                for frame in frames:
+                    out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
+                    if frame.undated:
+                        out.counts["undated"] += 1
             out.counts["used"] += 1
         except Rejected as reason:
             out.reject(message.payload, source=message.topic, reason=str(reason), traceparent=message.traceparent)
             out.counts["rejected"] += 1
     return out
+
+
+def parse_frames(message: Received, decoders: Decoders, measurements: Mapping[str, Measurement], retention_ms: int) -> list[Frame]:
+    """The frames in an MQTT message, at least one, each with an id of its own. Raises :class:`Rejected` with the reason."""
+    frames = [
+        parse_frame(
+            message.payload,
+            body=body,
+            mqtt_topic=message.topic,
+            arrived_ms=message.arrived_ms,
+            measurements=measurements,
+            retention_ms=retention_ms,
+        )
+        for body in decoders.bodies(message.topic, message.payload)
+    ]
+    if len(frames) > 1:
+        (frame_id, times), *_ = Counter(frame.frame_id for frame in frames).most_common(1)
+        if times > 1:
+            raise Rejected(f"it holds {times} frames of the same device and time ({frame_id})")
+    return frames
 
 
 def parse_ack(message: Received) -> Ack:
@@ -90,11 +112,6 @@ def parse_ack(message: Received) -> Ack:
     )
 
 
-def door(topic: str) -> str:
-    """The subscription through which a message on ``topic`` came. Whoever publishes may make up a level, but not the subscription."""
-    return _DOORS[topic.partition("/")[0]]
-
-
 def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effects:
     """Receive, decide, deliver, acknowledge; in this order, or a crash would lose what was acknowledged too early."""
     while True:
@@ -106,26 +123,29 @@ def bridge(rows: int, decide: Callable[[Sequence[Received]], Outcome]) -> Effect
 
 def run(settings: Settings) -> None:
     """The bridge as a process, until it is told to stop."""
-    measurements, clock = load_measurements(settings.measurements), SystemClock()
+    measurements, decoders, clock = load_measurements(settings.measurements), load_decoders(settings.decoders), SystemClock()
     file = NamesFile(settings)
     names = file.read(settings.new_names + FLEET_NAMES_A_ROOM * settings.fleet_rooms)
 
     def decided(batch: Sequence[Received]) -> Outcome:
         now_ms = clock.now_ms()
-        outcome = decide(batch, measurements=measurements, retention_ms=settings.retention_ms, now_ms=now_ms, names=names)
+        outcome = decide(
+            batch, decoders=decoders, measurements=measurements, retention_ms=settings.retention_ms, now_ms=now_ms, names=names
+        )
         file.save(names, now_ms)
         return outcome
 
-    client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings)
+    client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings, decoders)
     metrics = settings.mqtt_metrics_address
     asked = QueueDepth(metrics, client_id, filters) if metrics else nullcontext(lambda: None)
     with MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
         serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), lag=lag)
 
 
-def subscriptions(settings: Settings) -> tuple[str, ...]:
+def subscriptions(settings: Settings, decoders: Decoders) -> tuple[str, ...]:
     """The topic filters to subscribe to: shared (MQTT 5, section 4.8.2) where several bridges take turns."""
-    return tuple(f"$share/{settings.mqtt_share}/{topic}" if settings.mqtt_share else topic for topic in SUBSCRIPTIONS)
+    filters = (*decoders.subscriptions, ACKS.text)
+    return tuple(f"$share/{settings.mqtt_share}/{each}" if settings.mqtt_share else each for each in filters)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "serving": {"mliot", "warehouse", "learning"},
     "lineage": {"mliot", "warehouse", "learning", "streaming"},
     "dashboard": {"mliot", "warehouse", "learning", "lineage"},
-    "stack": {"mliot", "warehouse", "lineage"},
+    "stack": {"mliot", "warehouse", "streaming", "lineage"},
     "assets": {"mliot", "warehouse", "learning", "lineage"},
     "mliot_dagster": {"mliot", "warehouse", "learning", "assets"},
 }
