@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     decoders: Path | None = Field(
         None, description="Folder of further decoders of MQTT messages, each a Python file with its examples beside it."
     )
+    codecs: Path | None = Field(
+        None, description="Folder of makers' LoRaWAN codecs, JavaScript files, for uplinks that the network server did not decode."
+    )
     measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
     retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         120, description="Frames older than this are dead-lettered; Kafka keeps its topics as long."

@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from mliot.errors import Rejected
-from streaming.intake.uplinks import Reception, decoded, frame
+from streaming.intake.uplinks import Reception, Undecoded, decoded, frame, radio_payload
 
 TOPICS = ("v3/{application}/devices/{device}/up",)
 
@@ -18,12 +17,24 @@ class ThingsStackDevice(msgspec.Struct):
     dev_eui: str = ""
 
 
+class ThingsStackVersion(msgspec.Struct, frozen=True):
+    """The device's entry in the device repository."""
+
+    model_id: str = ""
+
+
 class ThingsStackMessage(msgspec.Struct):
-    """What it sent: the numbers of ``decoded_payload`` are its readings, the frame's place is the attribute ``place-id``."""
+    """What it sent: the numbers of ``decoded_payload`` are its readings, the frame's place is the attribute ``place-id``.
+
+    Without a ``decoded_payload``, a codec for the device or its model reads ``frm_payload`` (base64).
+    """
 
     decoded_payload: dict[str, Any] | None = None
     rx_metadata: list[Reception] = []
     attributes: dict[str, str] = {}
+    frm_payload: str = ""
+    f_port: int = 0
+    version_ids: ThingsStackVersion = ThingsStackVersion()
 
 
 class ThingsStackUplink(msgspec.Struct):
@@ -38,12 +49,15 @@ MESSAGE = ThingsStackUplink
 _UPLINK = msgspec.json.Decoder(ThingsStackUplink)
 
 
-def decode(topic: str, message: bytes) -> Sequence[Mapping[str, object]]:  # noqa: ARG001
+def decode(topic: str, message: bytes) -> Sequence[Mapping[str, object] | Undecoded]:  # noqa: ARG001
     """The frame in the uplink."""
     uplink = decoded(_UPLINK, "The Things Stack", message)
     ids, sent = uplink.end_device_ids, uplink.uplink_message
-    if sent.decoded_payload is None:
-        raise Rejected("decoded_payload is missing: the device has no payload formatter")
     place = sent.attributes.get("place-id", "")  # its attributes may not have a "_" in their names
     device = {"id": ids.dev_eui, "name": ids.device_id, "place_id": place}
+    if sent.decoded_payload is None:
+        names = (ids.device_id, ids.dev_eui, sent.version_ids.model_id)
+        payload = radio_payload("frm_payload", sent.frm_payload)
+        why = "decoded_payload is missing: the device has no payload formatter"
+        return (Undecoded(names, sent.f_port, payload, device, sent.rx_metadata, uplink.received_at, why),)
     return (frame(device, "decoded_payload", sent.decoded_payload, sent.rx_metadata, uplink.received_at),)

@@ -32,6 +32,7 @@ from mliot.errors import DeclarationError, Rejected
 from mliot.fields import LATEST_MS
 from mliot.frames import MAX_BYTES, parse_frame
 from streaming.intake.topicfilters import TopicFilter
+from streaming.intake.uplinks import Undecoded
 
 BUILT_IN = Path(__file__).parents[1] / "decoders"
 MAX_FRAMES = 256
@@ -52,10 +53,10 @@ class Decoder:
     path: Path
     topics: tuple[str, ...]
     filters: tuple[TopicFilter, ...]
-    decode: Callable[[str, bytes], Iterable[Body]]
+    decode: Callable[[str, bytes], Iterable[Body | Undecoded]]
     message: type[msgspec.Struct] | None
 
-    def bodies(self, topic: str, message: bytes) -> list[Body]:
+    def bodies(self, topic: str, message: bytes) -> list[Body | Undecoded]:
         """The frames in ``message``, as :func:`mliot.frames.parse_frame` takes them. Raises :class:`Rejected` with the reason."""
         if len(message) > MAX_BYTES:
             raise Rejected(f"message is {len(message)} bytes long; at most {MAX_BYTES} are allowed")
@@ -70,7 +71,7 @@ class Decoder:
         if len(bodies) > MAX_FRAMES:
             raise Rejected(f"decoder {self.name} makes more than {MAX_FRAMES} frames of it; at most that many are allowed")
         for body in bodies:
-            if not isinstance(body, dict):
+            if not isinstance(body, dict | Undecoded):
                 raise Rejected(f"decoder {self.name} makes a {type(body).__name__} of it, where a frame is a dict")
         return bodies
 
@@ -102,7 +103,7 @@ class Decoders(Sequence[Decoder]):
         """The subscription through which a message on ``topic`` came. Whoever publishes may make up a level, but not the subscription."""
         return self._taker(topic)[0].text
 
-    def bodies(self, topic: str, message: bytes) -> list[Body]:
+    def bodies(self, topic: str, message: bytes) -> list[Body | Undecoded]:
         """The frames in ``message``, at least one. Raises :class:`Rejected` with the reason."""
         return self._taker(topic)[1].bodies(topic, message)
 
@@ -242,6 +243,8 @@ def _fault(decoder: Decoder, example: _Example) -> str:
     try:
         bodies = decoder.bodies(example.topic, example.message)
         for body in bodies:
+            if isinstance(body, Undecoded):
+                raise Rejected(body.without_codec)
             parse_frame(example.message, body=body, mqtt_topic=example.topic, arrived_ms=LATEST_MS, measurements={}, retention_ms=LATEST_MS)
     except Rejected as reason:
         return "" if example.refused and example.refused in str(reason) else f"it is refused: {reason}"

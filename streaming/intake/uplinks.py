@@ -5,7 +5,9 @@ Cayenne's ``{"temperatureSensor": {"1": 21.5}}`` becomes ``temperatureSensor_1``
 left out.
 """
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +15,8 @@ import msgspec
 from mliot.errors import Rejected
 from mliot.frames import MAX_DEPTH
 
+MAX_RADIO_PAYLOAD = 255
+"""Bytes: the longest physical frame of LoRa."""
 T = TypeVar("T")
 
 
@@ -21,6 +25,43 @@ class Reception(msgspec.Struct):
 
     rssi: float = 0.0
     snr: float = 0.0
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """An uplink that its network server did not decode: a maker's codec is to be asked what it holds.
+
+    ``names`` are what the codec may be filed under, the most special first; ``device`` is as for :func:`frame`; ``without_codec`` says what
+    is missing where there is no codec either.
+    """
+
+    names: tuple[str, ...]
+    port: int
+    payload: bytes
+    device: Mapping[str, str]
+    receptions: Sequence[Reception]
+    time: str | None
+    without_codec: str
+
+    @property
+    def given(self) -> str:
+        """The input of ``decodeUplink`` as JSON; the time is of ISO 8601."""
+        return msgspec.json.encode({"bytes": list(self.payload), "fPort": self.port, "recvTime": self.time}).decode()
+
+    def body(self, readings: Mapping[str, Any]) -> dict[str, object]:
+        """The frame, with what the codec found. Raises :class:`Rejected` where there is no number in it."""
+        return frame(self.device, "the codec's data", readings, self.receptions, self.time)
+
+
+def radio_payload(field: str, text: str) -> bytes:
+    """The bytes that a network server gives in base64. Raises :class:`Rejected` where they are none, or too many."""
+    try:
+        payload = b64decode(text, validate=True)
+    except ValueError as error:
+        raise Rejected(f"{field} is not base64") from error
+    if len(payload) > MAX_RADIO_PAYLOAD:
+        raise Rejected(f"{field} holds {len(payload)} bytes; at most {MAX_RADIO_PAYLOAD} are allowed")
+    return payload
 
 
 def decoded(decoder: msgspec.json.Decoder[T], server: str, message: bytes) -> T:

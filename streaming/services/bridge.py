@@ -5,8 +5,9 @@ Receive Maximum.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import msgspec
 
@@ -18,11 +19,13 @@ from mliot.frames import parse_frame
 from mliot.measurements import Measurement, load_measurements
 from mliot.messages import Ack, Frame, place_of, traceparent_of
 from mliot.settings import Settings
+from streaming.adapters.codecs import Codecs
 from streaming.adapters.mqtt import MqttBroker
 from streaming.adapters.queuedepth import QueueDepth
-from streaming.intake.decoders import Decoders, load_decoders
+from streaming.intake.decoders import Body, Decoders, load_decoders
 from streaming.intake.newnames import NamesFile, NewNames
 from streaming.intake.topicfilters import TopicFilter
+from streaming.intake.uplinks import Undecoded
 from streaming.process import main, serve
 from streaming.runtime.driver import broker_performers
 from streaming.runtime.effects import Acknowledge, Deliver, Effects, Outcome, Receive, Received
@@ -30,6 +33,8 @@ from streaming.runtime.effects import Acknowledge, Deliver, Effects, Outcome, Re
 ACKS = TopicFilter.of(ACK_TOPIC)
 _ACK_END = ACKS.levels[-1]
 _ACKS = msgspec.json.Decoder(DeviceAck)
+DECODED_TOGETHER = 256
+"""Messages, for whose uplinks codecs are asked at once. Decoded frames of more would fall out of the processor's cache."""
 FLEET_NAMES_A_ROOM = 4
 """The simulated fleet may be as large as its settings say: those names are no surprise."""
 
@@ -42,20 +47,22 @@ def decide(
     retention_ms: int,
     now_ms: int,
     names: NewNames | None = None,
+    codecs: Codecs | None = None,
 ) -> Outcome:
     """What became of each message, in order: its frames, an ack, or a dead letter with its reason. Pure, but for ``names``, which learns.
 
-    A message of several frames is used whole or not at all. Without ``names`` as many new ones may come as will.
+    A message of several frames is used whole or not at all. Without ``names`` as many new ones may come as will; ``codecs`` are asked for
+    what no network server decoded, for the whole batch at once.
     """
     out = Outcome("bridge", now_ms)
     out.counts["read"] = len(batch)
-    for message in batch:
+    for message, bodies in zip(batch, decoded(batch, decoders, codecs), strict=True):
         try:
-            if message.topic.endswith(_ACK_END) and ACKS.matches(message.topic.split("/")):
+            if bodies is None:
                 ack = parse_ack(message)
                 out.emit(ack, place_of(ack.command_id), message.traceparent or traceparent_of(ack.command_id))
             else:
-                frames = parse_frames(message, decoders, measurements, retention_ms)
+                frames = parse_frames(message, bodies, measurements, retention_ms)
                 for frame in frames:
                     if names and (why := names.refusal(frame, decoders.door(message.topic), measurements, now_ms)):
                         out.counts["too_many_new"] += 1
@@ -71,8 +78,52 @@ def decide(
     return out
 
 
-def parse_frames(message: Received, decoders: Decoders, measurements: Mapping[str, Measurement], retention_ms: int) -> list[Frame]:
+def decoded(batch: Sequence[Received], decoders: Decoders, codecs: Codecs | None = None) -> Iterator[Sequence[Body] | Rejected | None]:
+    """What each message holds: the frames as a decoder makes them, or why there are none; None of an ack."""
+    for start in range(0, len(batch), DECODED_TOGETHER):
+        yield from _decoded(batch[start : start + DECODED_TOGETHER], decoders, codecs)
+
+
+def _decoded(messages: Sequence[Received], decoders: Decoders, codecs: Codecs | None) -> list[Any]:
+    found: list[list[Body | Undecoded] | Rejected | None] = []
+    for message in messages:
+        try:
+            is_ack = message.topic.endswith(_ACK_END) and ACKS.matches(message.topic.split("/"))
+            found.append(None if is_ack else decoders.bodies(message.topic, message.payload))
+        except Rejected as reason:
+            found.append(reason)
+    return _with_codecs(found, codecs)
+
+
+def _with_codecs(found: list[list[Body | Undecoded] | Rejected | None], codecs: Codecs | None) -> list[Any]:
+    """``found`` with what the codecs make of the uplinks in it."""
+    calls = [
+        (at, number, body)
+        for at, bodies in enumerate(found)
+        if isinstance(bodies, list)
+        for number, body in enumerate(bodies)
+        if isinstance(body, Undecoded)
+    ]
+    uplinks = [uplink for _, _, uplink in calls]
+    answers = codecs(uplinks) if codecs and calls else [Rejected(uplink.without_codec) for uplink in uplinks]
+    for (at, number, uplink), answer in zip(calls, answers, strict=True):
+        bodies = found[at]
+        if isinstance(answer, Rejected):
+            found[at] = answer
+        elif isinstance(bodies, list):
+            try:
+                bodies[number] = uplink.body(answer)
+            except Rejected as reason:
+                found[at] = reason
+    return found
+
+
+def parse_frames(
+    message: Received, bodies: Sequence[Body] | Rejected, measurements: Mapping[str, Measurement], retention_ms: int
+) -> list[Frame]:
     """The frames in an MQTT message, at least one, each with an id of its own. Raises :class:`Rejected` with the reason."""
+    if isinstance(bodies, Rejected):
+        raise bodies
     frames = [
         parse_frame(
             message.payload,
@@ -82,7 +133,7 @@ def parse_frames(message: Received, decoders: Decoders, measurements: Mapping[st
             measurements=measurements,
             retention_ms=retention_ms,
         )
-        for body in decoders.bodies(message.topic, message.payload)
+        for body in bodies
     ]
     if len(frames) > 1:
         (frame_id, times), *_ = Counter(frame.frame_id for frame in frames).most_common(1)
@@ -130,7 +181,13 @@ def run(settings: Settings) -> None:
     def decided(batch: Sequence[Received]) -> Outcome:
         now_ms = clock.now_ms()
         outcome = decide(
-            batch, decoders=decoders, measurements=measurements, retention_ms=settings.retention_ms, now_ms=now_ms, names=names
+            batch,
+            decoders=decoders,
+            measurements=measurements,
+            retention_ms=settings.retention_ms,
+            now_ms=now_ms,
+            names=names,
+            codecs=codecs,
         )
         file.save(names, now_ms)
         return outcome
@@ -138,7 +195,8 @@ def run(settings: Settings) -> None:
     client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings, decoders)
     metrics = settings.mqtt_metrics_address
     asked = QueueDepth(metrics, client_id, filters) if metrics else nullcontext(lambda: None)
-    with MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
+    codec_folder = Codecs(settings.codecs) if settings.codecs else nullcontext(None)
+    with codec_folder as codecs, MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
         serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), lag=lag)
 
 

@@ -85,3 +85,8 @@ def test_a_decoder_that_is_wrong_is_said_before_anything_starts(monkeypatch: pyt
     (tmp_path / "acme.py").write_text("TOPICS = ('acme/up',)\ndef decode(topic, message)\n    return []\n")
     with pytest.raises(UserError, match=r"acme\.py: line 2: expected ':'"):
         brought_up(monkeypatch, tmp_path, replace(part("store"), prepare=begun), decoders=tmp_path)
+
+
+def test_a_codec_folder_that_is_none_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: is not a folder of codecs \(MLIOT_CODECS\)"):
+        brought_up(monkeypatch, tmp_path, part("store"), codecs=tmp_path / "nowhere")
