@@ -4,6 +4,7 @@ from pydantic import SecretStr
 
 from benchmarks.servers import free_metrics_port
 from mliot.settings import Settings
+from stack import artemis
 
 
 def instance(settings: Settings, number: int, *, share: str = "") -> Settings:
@@ -14,6 +15,7 @@ def instance(settings: Settings, number: int, *, share: str = "") -> Settings:
             "instance": str(number),
             "mqtt_share": share,
             "metrics_port": free_metrics_port(),
-            "postgres_dsn": SecretStr(settings.postgres_address),  # its password lies in the first folder
+            "postgres_dsn": SecretStr(settings.postgres_address),  # its password lies in the first folder, as the broker's does
+            "mqtt_password": SecretStr(artemis.make_password(settings)),
         }
     )

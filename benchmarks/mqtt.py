@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -12,8 +11,8 @@ from paho.mqtt.properties import Properties
 
 from benchmarks.frames import recent, stream
 from mliot.clock import Deadline, SystemClock
-from mliot.mqtt import MqttClient
-from mliot.settings import HOST
+from mliot.mqtt import MqttClient, authenticate
+from mliot.mqttaddress import BrokerAddress
 from streaming.adapters.mqtt import RECEIVE_MAXIMUM, SESSION_EXPIRY_S
 
 PATIENCE_S = 120
@@ -47,11 +46,13 @@ def publish(address: str, messages: int) -> None:
 @contextmanager
 def bare_client(address: str, client_id: str, on_message: Callable[[], None]) -> Iterator[None]:
     """A paho client that takes its session up, receives, and acknowledges as paho does by itself; it connects in the background."""
-    client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    broker = BrokerAddress.of(address)
+    client = Client(CallbackAPIVersion.VERSION2, broker.reserved(client_id), protocol=MQTTProtocolVersion.MQTTv5)
     client.on_message = lambda *_: on_message()
+    authenticate(client, broker)
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval, properties.ReceiveMaximum = SESSION_EXPIRY_S, RECEIVE_MAXIMUM
-    client.connect_async(HOST, urlsplit(address).port or 1883, clean_start=False, properties=properties)
+    client.connect_async(broker.host, broker.port, clean_start=False, properties=properties)
     client.loop_start()
     try:
         yield

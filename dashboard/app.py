@@ -31,7 +31,9 @@ from mliot.grains import Grains
 from mliot.measurements import load_measurements
 from mliot.settings import HOST, Settings
 from mliot.space import space
-from mliot.usecase import load_use_cases
+from mliot.web.guard import Guard
+from mliot.web.patience import PatientHTTP
+from usecases import load_use_cases
 from warehouse.dbt import feature_models
 
 FIRST_READ_S = 1.5
@@ -80,6 +82,7 @@ class Dashboard:
         ui.page(SEARCH_PATH, title=f"{TITLE} search", response_timeout=TRACE_S)(self._search_page())
         add_report_route(app, self._reports)
         app.get(HEALTH_PATH)(health)
+        app.add_middleware(Guard, hosts=self._settings.host_names)
         app.on_startup(self._start)
         app.on_shutdown(self._stop)
         ui.run(
@@ -96,6 +99,7 @@ class Dashboard:
             reconnect_timeout=GONE_S,
             show_welcome_message=False,
             access_log=False,
+            http=PatientHTTP,
         )
 
     def _overview_page(self) -> Callable[..., object]:

@@ -33,6 +33,11 @@ def frame_id(device: str, event_ms: int, message: bytes) -> str:
     return f"{device}@{event_ms}#{blake2b(message, digest_size=4).hexdigest()}"
 
 
+def reached_ms(event_ms: int, arrived_ms: int) -> int:
+    """How far a frame shows event time to have come: no further than its arrival, however far ahead its device's clock runs."""
+    return min(event_ms, arrived_ms)
+
+
 def frame_schema(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
     """What :func:`parse_frame` takes, as a JSON schema (2020-12); not in it: that times lie between the retention and five minutes ahead of
     now, that a date is ISO 8601, and that the times are none of the measurements counted."""

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -23,6 +22,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from mliot.burstclient import BurstClient
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
+from mliot.mqttaddress import BrokerAddress
+from mliot.mqttsession import KnownSession
 
 KEEPALIVE_S = 30
 RECONNECT_S = (1, 5)
@@ -30,6 +31,12 @@ RECONNECT_S = (1, 5)
 SILENT_S, ANSWER_S = 1.5, 2.0
 """Seconds of silence after which :meth:`MqttClient.probe` asks for a sign of life, and seconds that the broker has for it. By keep alive
 alone a broker that hangs with its connections open would be noticed after a minute."""
+REFUSED = {
+    0x86: "user and password are those of MLIOT_MQTT_URL, or of the local broker's home and MLIOT_MQTT_PASSWORD",
+    0x87: "user and password are those of MLIOT_MQTT_URL, or of the local broker's home and MLIOT_MQTT_PASSWORD",
+    0x9C: "the local broker keeps client ids that begin with mliot- for the platform; its password is MLIOT_MQTT_PASSWORD",
+}
+"""What to do about a refusal, by its reason code (MQTT 5, section 3.2.2.2)."""
 NO_FILTER = "mliot/no-such-filter"
 
 Ticket = tuple[int, int]
@@ -58,7 +65,7 @@ class MqttClient:
 
     ``window``: most messages published and not yet confirmed. ``manual_ack``: the broker keeps each message until :meth:`ack`;
     ``receive_maximum`` bounds how many it sends ahead of that. ``session_expiry_s`` and ``clean_start=False`` keep the session over
-    a restart.
+    a restart; ``session`` is told whether the broker had it.
     """
 
     def __init__(
@@ -72,10 +79,11 @@ class MqttClient:
         receive_maximum: int | None = None,
         clean_start: bool = True,
         session_expiry_s: int = 0,
+        session: KnownSession | None = None,
     ) -> None:
-        parts = urlsplit(address)
-        self._host, self._port = parts.hostname or "", parts.port or 1883
+        self._address = BrokerAddress.of(address)
         self._clean_start = clean_start
+        self._session = session
         self._connect_properties = _connect_properties(session_expiry_s, receive_maximum)
         self._on_message = on_message
         self._filters: list[str] = []
@@ -94,11 +102,8 @@ class MqttClient:
         self._unconfirmed: dict[int, Callable[[], None] | None] = {}
         self._early: dict[int, bool] = {}
         self._refused = 0
-        self._client = self._make(client_id, manual_ack)
-        if parts.username:
-            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
-        if parts.scheme == "mqtts":
-            self._client.tls_set()
+        self._client = self._make(self._address.reserved(client_id), manual_ack)
+        authenticate(self._client, self._address)
 
     def _make(self, client_id: str, manual_ack: bool) -> BurstClient:
         client = BurstClient(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=manual_ack)
@@ -116,7 +121,7 @@ class MqttClient:
     @property
     def broker(self) -> str:
         """``host:port``, without credentials."""
-        return f"{self._host}:{self._port}"
+        return self._address.shown
 
     @property
     def away(self) -> str | None:
@@ -154,7 +159,9 @@ class MqttClient:
     def start(self, filters: Iterable[str] = ()) -> None:
         """Begins to connect, in the background and for ever; ``filters`` are subscribed (QoS 1) on every connect."""
         self._filters = list(filters)
-        self._client.connect_async(self._host, self._port, KEEPALIVE_S, clean_start=self._clean_start, properties=self._connect_properties)
+        self._client.connect_async(
+            self._address.host, self._address.port, KEEPALIVE_S, clean_start=self._clean_start, properties=self._connect_properties
+        )
         self._client.loop_start()
 
     def wait_ready(self, wait_s: float) -> None:
@@ -244,7 +251,8 @@ class MqttClient:
 
     def _handle_connect(self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None) -> None:
         if reason.is_failure:
-            self._lost(f"refused: {reason}")
+            hint = REFUSED.get(reason.value)
+            self._lost(f"refused: {reason}" + (f"; {hint}" if hint else ""))
             return
         self.give_up_expired()  # before paho sends again what was not confirmed on the connection before
         with self._changed:
@@ -253,6 +261,8 @@ class MqttClient:
             self._hear()
             self._limit = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
             self._changed.notify_all()
+        if self._session is not None:
+            self._session.resumed(flags.session_present)
         if self._filters:
             client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._filters])
         _log.info("connected", broker=self.broker, session_present=flags.session_present)
@@ -282,6 +292,8 @@ class MqttClient:
         with self._changed:
             self._subscribed = not any(reason.is_failure for reason in reasons)
             self._changed.notify_all()
+        if self._subscribed and self._session is not None:
+            self._session.subscribed()
 
     def _handle_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None) -> None:
         confirmed = None
@@ -305,6 +317,14 @@ class MqttClient:
         if self._on_message is not None:
             properties = tuple(getattr(message.properties, "UserProperty", ()))
             self._on_message(Received(message.topic, bytes(message.payload), properties, message.mid, self._generation))
+
+
+def authenticate(client: Client, address: BrokerAddress) -> None:
+    """Has ``client`` say who it is, and speak TLS where ``address`` demands it."""
+    if address.user:
+        client.username_pw_set(address.user, address.password)
+    if address.tls:
+        client.tls_set()
 
 
 def _connect_properties(session_expiry_s: int, receive_maximum: int | None) -> Properties:

@@ -6,7 +6,7 @@ The counts add up (``docs/service-contract.md``): read = used + rejected + held 
 import errno
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 from wsgiref.simple_server import make_server
@@ -19,12 +19,18 @@ from mliot.clock import Clock, SystemClock
 from mliot.errors import PortTaken
 from mliot.listener import BoundedServer, QuietHandler
 from mliot.settings import HOST, Settings
+from mliot.web.guard import LOOPBACK, asked_of, foreign
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "fleet")
 """The services in the data's order; service number i answers on ``metrics_port + i``."""
 
 State = Literal["starting", "ok", "waiting", "stalled", "stopping"]
 RATE_OVER_S = 10
+AHEAD_FOR_S = 600
+"""How long a device is named whose clock was seen to run ahead."""
+MAX_AHEAD = 1_000
+TOLD_AHEAD = 20
+"""Of the devices whose clocks run ahead, those furthest ahead are told."""
 STALLED_S = 30.0
 """A service that is behind and gets no further for longer is not well, whatever its parts say."""
 SLOW_S = 3.0
@@ -34,6 +40,10 @@ SLOW_S = 3.0
 def metrics_port(settings: Settings, service: str) -> int:
     """The loopback port on which ``service`` answers /health and /metrics."""
     return settings.metrics_port + SERVICES.index(service)
+
+
+Notice = Callable[[], tuple[str, int] | None]
+"""Answers what a person must know although the service works, and since when (ms); None where there is nothing."""
 
 
 class Progress(NamedTuple):
@@ -60,10 +70,15 @@ class Progress(NamedTuple):
         return f"stands still: nothing was read for {stood_s:.0f} s, {lag:,} {'record is' if lag == 1 else 'records are'} waiting"
 
 
-class ServiceStatus:
-    """What a service says of itself; one writer (its loop), read by the listener's threads."""
+def no_notice() -> None:
+    """There is nothing to tell."""
 
-    def __init__(self, service: str, clock: Clock | None = None) -> None:
+
+class ServiceStatus:
+    """What a service says of itself; one writer (its loop), read by the listener's threads. ``notice`` is asked whenever it is read."""
+
+    def __init__(self, service: str, clock: Clock | None = None, notice: Notice = no_notice) -> None:
+        self._notice = notice
         self.service = service
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -75,6 +90,7 @@ class ServiceStatus:
         self._progress = Progress(self._clock.monotonic())
         self._last_error = ""
         self._last_error_ms: int | None = None
+        self._ahead: dict[str, tuple[int, float]] = {}
         self._asked: tuple[str, float] | None = None
         self._absent = ""
         self._problem = ""
@@ -147,6 +163,18 @@ class ServiceStatus:
                 self._marks.append((now, counts["read"]))
                 self._progress = self._progress.after(now, lag=self._lag, read=counts["read"])
 
+    def ahead(self, ahead_ms: Mapping[str, int]) -> None:
+        """The clocks of these devices run ahead, by so many milliseconds. The newest :data:`MAX_AHEAD` are remembered for a while."""
+        if not ahead_ms:
+            return
+        with self._lock:
+            now = self._clock.monotonic()
+            for device, ms in ahead_ms.items():
+                self._ahead.pop(device, None)
+                self._ahead[device] = (ms, now)
+            for device in [*self._ahead][: max(0, len(self._ahead) - MAX_AHEAD)]:
+                del self._ahead[device]
+
     def lag(self, records: int | None) -> None:
         """So many records are still to be read; None where that is not known."""
         with self._lock:
@@ -155,9 +183,12 @@ class ServiceStatus:
 
     def snapshot(self) -> dict[str, Any]:
         """The status as /health answers it."""
+        notice, notice_ms = self._notice() or ("", None)
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
+            recent = ((device, ms) for device, (ms, at) in self._ahead.items() if at > now - AHEAD_FOR_S)
+            ahead = sorted(recent, key=lambda each: -each[1])
             waits_for, stalled = self._waits_for(), self._progress.stalled(now, self._lag)
             state = self._state
             if state == "ok":
@@ -172,7 +203,11 @@ class ServiceStatus:
                 "lag": self._lag,
                 "last_error": self._last_error,
                 "last_error_ms": self._last_error_ms,
+                "remarks": [*_late(self._counts), *_ahead(ahead)],
+                "ahead_ms": dict(ahead[:TOLD_AHEAD]),
                 "withheld": dict(self._withheld),
+                "notice": notice,
+                "notice_ms": notice_ms,
                 "counts": dict(self._counts),
             }
 
@@ -186,6 +221,7 @@ class ServiceStatus:
         yield counts
         for name, about, value in (
             ("mliot_up", "1 while the service works, 0 while it waits for another part or stands still", float(now["state"] == "ok")),
+            ("mliot_notice", "1 while a person must know something although the service works", float(bool(now["notice"]))),
             ("mliot_lag_records", "records not yet read; none where that is not known", now["lag"]),
             ("mliot_rate_per_second", f"records read a second over {RATE_OVER_S} s", now["rate_per_s"]),
         ):
@@ -215,6 +251,21 @@ class ServiceStatus:
         self._counts["errors"] += 1
 
 
+def _late(counts: Mapping[str, int]) -> Iterable[str]:
+    """The share of frames that came after a window of theirs had closed."""
+    late = counts.get("late", 0) + counts.get("late_for_shortest", 0)
+    if late:
+        yield f"{late / (counts.get('used', 0) + counts.get('late', 0)):.2%} of the frames came late for a window ({late:,})"
+
+
+def _ahead(furthest_first: Sequence[tuple[str, int]]) -> Iterable[str]:
+    if furthest_first:
+        device, ms = furthest_first[0]
+        others = len(furthest_first) - 1
+        more = f", {others} more {'devices are' if others > 1 else 'device is'} ahead too" if others else ""
+        yield f"the clock of {device} is {ms / 1000:,.0f} s ahead{more}"
+
+
 @contextmanager
 def listening(status: ServiceStatus, settings: Settings) -> Any:
     """Answers /health and /metrics on loopback while the block runs. Raises :class:`PortTaken` naming the setting."""
@@ -222,8 +273,12 @@ def listening(status: ServiceStatus, settings: Settings) -> Any:
     registry = CollectorRegistry()
     registry.register(status)
     metrics = make_wsgi_app(registry)
+    hosts = LOOPBACK.union(settings.host_names)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if refusal := foreign(asked_of(environ), hosts):
+            start(f"{refusal.status.value} {refusal.status.phrase}", [("Content-Type", "text/plain")])
+            return [refusal.error.encode()]
         if environ["PATH_INFO"] == "/health":
             body = msgspec.json.encode(status.snapshot())
             start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from mliot.errors import SettingError
+from mliot.mqttaddress import PLATFORM_USER
 
 PREFIX = "MLIOT_"
 HOST = "127.0.0.1"
@@ -63,6 +64,10 @@ class Settings(BaseSettings):
         0, description="Port on which the local MQTT broker is spoken to by the others of its cluster."
     )
     mqtt_cluster: str = Field("", description="Cluster ports of the other MQTT brokers, host:port[,host:port]; empty: it stands alone.")
+    mqtt_password: SecretStr = Field(
+        SecretStr(""),
+        description="Password of the platform at the local MQTT broker, one for all of a cluster; empty: it is made at the first start.",
+    )
     postgres_port: Port = Field(15432, description="Port of the local PostgreSQL.")
     endpoint_port: Port = Field(13000, description="Port of the prediction endpoint.")
     dagster_port: Port = Field(13070, description="Port of Dagster's web server.")
@@ -70,6 +75,11 @@ class Settings(BaseSettings):
     dashboard_port: Port = Field(18080, description="Port of the dashboard.")
     metrics_port: Annotated[int, Field(ge=1, le=65000)] = Field(
         19400, description="First of the ports on which the services answer /metrics and /health, one each."
+    )
+
+    hosts: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*(,[A-Za-z0-9.-]+)*$")] = Field(
+        "",
+        description="Host names beside localhost to which the HTTP servers answer (behind your own proxy); comma-separated.",
     )
 
     partitions: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Partitions of each Kafka topic that MLIoT creates.")
@@ -152,6 +162,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def host_names(self) -> tuple[str, ...]:
+        """Of ``hosts``, in lower case."""
+        return tuple(filter(None, self.hosts.lower().split(",")))
+
+    @property
     def retention_ms(self) -> int:
         return self.retention_days * 86_400_000
 
@@ -161,12 +176,41 @@ class Settings(BaseSettings):
 
     @property
     def mqtt_address(self) -> str:
-        return self.mqtt_url or f"mqtt://{HOST}:{self.mqtt_port}"
+        """Where the platform's own parts reach the broker, the password included where there is one: never log it."""
+        if not self._mqtt_is_local:
+            return self.mqtt_url
+        return f"mqtt://{self._mqtt_login}{HOST}:{self.mqtt_port}"
+
+    @property
+    def _mqtt_login(self) -> str:
+        """Who the platform is at the local broker, as it stands before the host in an address; empty before there is a password."""
+        given = self.mqtt_password.get_secret_value()
+        password = given or (self.mqtt_password_path.read_text("utf-8").strip() if self.mqtt_password_path.exists() else "")
+        return f"{PLATFORM_USER}:{quote(password, safe='')}@" if password else ""
+
+    @property
+    def mqtt_open_address(self) -> str:
+        """Where devices reach the local broker: it lets them in without a password, to less than the platform may."""
+        return f"mqtt://{HOST}:{self.mqtt_port}"
+
+    @property
+    def mqtt_device_address(self) -> str:
+        """Where devices reach the broker, the local one or the user's own."""
+        return self.mqtt_url or self.mqtt_open_address
+
+    @property
+    def mqtt_password_path(self) -> Path:
+        """File of the platform's password at the local broker; its owner alone may read it."""
+        return self.home / "artemis" / "password"
 
     @property
     def mqtt_metrics_address(self) -> str:
-        """Where the local MQTT broker says how many messages wait in it; empty where the broker is one of the user's own."""
-        return "" if self.mqtt_url else f"http://{HOST}:{self.mqtt_metrics_port}"
+        """Where the local MQTT broker says how many messages wait in it; empty where the broker is one of the user's own. Never log it."""
+        return f"http://{self._mqtt_login}{HOST}:{self.mqtt_metrics_port}" if self._mqtt_is_local else ""
+
+    @property
+    def _mqtt_is_local(self) -> bool:
+        return self.mqtt_url in ("", self.mqtt_open_address)
 
     @property
     def postgres_address(self) -> str:
@@ -212,6 +256,11 @@ class Settings(BaseSettings):
     def journal_path(self) -> Path:
         """Folder of the journals in which publishers note what the broker acknowledged."""
         return self.home / "journal"
+
+    @property
+    def sessions_path(self) -> Path:
+        """Folder of the notes on which sessions the MQTT broker was asked to keep."""
+        return self.home / "sessions"
 
     @property
     def reports_path(self) -> Path:

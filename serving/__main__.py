@@ -42,13 +42,15 @@ def serve(settings: Settings, listening: socket.socket) -> None:
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     import uvicorn
 
+    from mliot.web.guard import Guard
+    from mliot.web.patience import PatientHTTP
     from serving.service import build
 
     logs.configure(settings, "endpoint")
     logging.basicConfig(level=logging.WARNING, handlers=[LibraryLog()], force=True)
-    app = build(settings)
+    app = Guard(build(settings), settings.host_names)
     structlog.get_logger().info("listening", port=settings.endpoint_port)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10)
+    config = uvicorn.Config(app, http=PatientHTTP, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10)
     uvicorn.Server(config).run(sockets=[listening])
 
 

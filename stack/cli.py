@@ -118,7 +118,7 @@ def env() -> None:
     """Print the stack's addresses as shell assignments, for any other tool: [cyan]env $(mliot env) TOOL[/cyan]."""
     settings = Settings.read_of_stack()
     addresses = {
-        "MLIOT_MQTT_URL": settings.mqtt_address,
+        "MLIOT_MQTT_URL": settings.mqtt_device_address,
         "MLIOT_KAFKA_BOOTSTRAP": settings.kafka_address,
         "MLIOT_POSTGRES_DSN": settings.postgres_address,
         "MLIOT_ENDPOINT_URL": settings.endpoint_address,
@@ -169,7 +169,7 @@ def addresses(settings: Settings, parts: tuple[Part, ...]) -> Table:
         "dashboard": ("Dashboard", settings.dashboard_address),
         "dagster-web": ("Dagster", settings.dagster_address),
         "endpoint": ("Prediction endpoint", settings.endpoint_address),
-        "artemis": ("MQTT broker", settings.mqtt_address),
+        "artemis": ("MQTT broker", settings.mqtt_device_address),
         "kafka": ("Kafka", settings.kafka_address),
         "postgres": ("PostgreSQL (mliot env has its password)", settings.postgres_address),
     }

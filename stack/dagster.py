@@ -77,9 +77,9 @@ def code_server(settings: Settings) -> tuple[str, ...]:
     return (sys.executable, "-m", "dagster", "api", "grpc", "-m", DEFINITIONS, *where)
 
 
-def web_server(settings: Settings) -> tuple[str, ...]:
-    where = ("-h", HOST, "-p", str(settings.dagster_port), "-w", str(workspace_path(settings)))
-    return (sys.executable, "-m", "dagster_webserver", *where)
+def web_server(_: Settings) -> tuple[str, ...]:
+    """Ours around Dagster's: see :mod:`mliot_dagster.web`."""
+    return (sys.executable, "-m", "mliot_dagster.web")
 
 
 def daemon(settings: Settings) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from mliot.settings import PREFIX, Settings, shown
 
 ADDRESSES = {
     "kafka_bootstrap": "kafka_address",
-    "mqtt_url": "mqtt_address",
+    "mqtt_url": "mqtt_device_address",
     "postgres_dsn": "postgres_address",
     "endpoint_url": "endpoint_address",
     "dagster_url": "dagster_address",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
 import paho.mqtt.client as paho
@@ -17,6 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mliot.clock import Deadline, SystemClock
+from mliot.mqtt import authenticate
+from mliot.mqttaddress import BrokerAddress
 from mliot.services import metrics_port
 from mliot.settings import HOST, Settings
 
@@ -62,18 +63,15 @@ def kafka(settings: Settings) -> Health:
 
 def mqtt(settings: Settings) -> Health:
     """The broker accepts an MQTT 5 CONNECT."""
-    address = urlsplit(settings.mqtt_address)
+    address = BrokerAddress.of(settings.mqtt_address)
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    if address.username:
-        client.username_pw_set(address.username, address.password)
-    if address.scheme == "mqtts":
-        client.tls_set()
+    authenticate(client, address)
     answers: list[ReasonCode] = []
     client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
     deadline = Deadline.after(SystemClock(), ANSWER_S)
     client.connect_timeout = ANSWER_S
     try:
-        client.connect(address.hostname or HOST, address.port or 1883)
+        client.connect(address.host, address.port)
         while not answers and not deadline.passed():
             if client.loop(timeout=0.05) != paho.MQTT_ERR_SUCCESS:
                 break
@@ -154,7 +152,8 @@ def service(name: str) -> Check:
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             return Health("away", _reason(error))
-        detail = told["stalled"] if told["state"] == "stalled" else told["waits_for"]
+        said = told["waits_for"] or "; ".join(filter(None, (told["notice"], *told["remarks"])))
+        detail = told["stalled"] if told["state"] == "stalled" else said
         return Health(told["state"], detail, told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
 
     return check

@@ -16,7 +16,7 @@ from mliot.clock import Deadline, SystemClock
 from mliot.errors import MliotError, UserError
 from mliot.settings import Settings
 from mliot.space import space
-from stack import jars, postgres, supervise
+from stack import homefolder, jars, postgres, supervise
 from stack.environment import differences
 from stack.health import Health
 from stack.logfiles import last_lines
@@ -63,6 +63,7 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> Started:
     load_decoders(settings.decoders)
     if settings.codecs:
         Codecs(settings.codecs)
+    homefolder.close(settings.home.absolute())
     if why := space(settings.home).problem:
         raise UserError(why)
     parts = plan(settings)

@@ -4,7 +4,6 @@ PostgreSQL refuses to run as root: there it runs under another account (:mod:`st
 The generated password lies in the home folder, readable by its owner only.
 """
 
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +14,7 @@ import psycopg
 
 from mliot.errors import UserError
 from mliot.settings import HOST, Settings
-from stack import unprivileged
+from stack import secret, unprivileged
 
 SCHEMA = Path(__file__).parents[1] / "streaming" / "sinks" / "postgres.sql"
 SUPERUSER = "postgres"
@@ -89,12 +88,7 @@ def create_store(settings: Settings) -> None:
 
 def make_password(settings: Settings) -> str:
     """The local server's password; made up the first time."""
-    path = settings.postgres_password_path
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(24), "utf-8")
-    return path.read_text("utf-8").strip()
+    return secret.made_once(settings.postgres_password_path)
 
 
 def _make_cluster(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from mliot.settings import Settings
-from stack import guard, jars
+from stack import guard, homefolder, jars
 from stack.environment import environment
 from stack.lifecycle import until_well
 from stack.plan import choose, plan
@@ -53,6 +53,7 @@ class StandaloneServer:
     def start(self) -> None:
         """Start the server and wait until it is well, its topics or tables made. Raises :class:`UserError` when that takes too long."""
         part = self._part
+        homefolder.close(self.settings.home.absolute())
         if part.jars:
             jars.fetch([part.jars])
         part.prepare(self.settings)
@@ -61,7 +62,7 @@ class StandaloneServer:
         with self.log.open("ab") as log:
             command = guard.wrap(part.name, part.stop, part.command)
             self._process = subprocess.Popen(
-                command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, umask=homefolder.UMASK
             )
         try:
             until_well(self.settings, part, threading.Event())

@@ -16,7 +16,7 @@ import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from mliot.settings import Settings
-from stack import guard, watch
+from stack import guard, homefolder, watch
 from stack.environment import environment, settings_in
 from stack.plan import Part
 from stack.processes import PART_MARK, marks
@@ -71,6 +71,7 @@ def configuration(settings: Settings, parts: Iterable[Part]) -> str:
             pidfile=watch.supervisor_file(home),
             directory=PROJECT,
             identifier="mliot",
+            umask=f"{homefolder.UMASK:o}",
         ),
         _section("unix_http_server", file=socket_path(settings), chmod="0700"),
         _section("rpcinterface:supervisor", **{"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"}),
@@ -126,7 +127,14 @@ def start(settings: Settings, parts: Iterable[Part]) -> int:
     with log_path(settings, "supervisor").open("ab") as log:
         command = (sys.executable, "-m", "stack.supervisord", "-n", "-c", str(path))
         return subprocess.Popen(
-            command, env=variables, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            env=variables,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            umask=homefolder.UMASK,
         ).pid
 
 

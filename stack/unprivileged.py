@@ -14,7 +14,7 @@ from mliot.errors import UserError
 
 ACCOUNT = "nobody"
 READ_ANYWHERE = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
-ENTER = 0o001
+ENTER, GROUP_ENTER = 0o001, 0o010
 
 
 def prefix(paths: Iterable[Path], stop: str = "TERM") -> tuple[str, ...]:
@@ -22,14 +22,22 @@ def prefix(paths: Iterable[Path], stop: str = "TERM") -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
     reachable = all(may_enter(path) for path in paths)
-    group = str(pwd.getpwnam(ACCOUNT).pw_gid)
-    account = ("setpriv", "--reuid", ACCOUNT, "--regid", group, "--clear-groups", "--pdeathsig", stop)
+    account = ("setpriv", "--reuid", ACCOUNT, "--regid", str(group()), "--clear-groups", "--pdeathsig", stop)
     return account if reachable else (*account, *READ_ANYWHERE)
 
 
+def group() -> int:
+    """The account's group."""
+    return pwd.getpwnam(ACCOUNT).pw_gid
+
+
 def may_enter(path: Path) -> bool:
-    """True where every account may enter the folders above ``path``; those that do not exist yet are not asked."""
-    return all(folder.stat().st_mode & ENTER for folder in path.absolute().parents if folder.exists())
+    """True where the account may enter the folders above ``path``; those that do not exist yet are not asked."""
+    return all(_lets_in(folder.stat()) for folder in path.absolute().parents if folder.exists())
+
+
+def _lets_in(folder: os.stat_result) -> bool:
+    return bool(folder.st_mode & (GROUP_ENTER if folder.st_gid == group() else ENTER))
 
 
 def hand_over(*paths: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mliot.errors import Fatal, UserError
 from mliot.logs import configure
-from mliot.services import ServiceStatus, listening
+from mliot.services import Notice, ServiceStatus, listening, no_notice
 from mliot.settings import Settings
 from streaming.kafka.client import KafkaSettings
 from streaming.kafka.log import KafkaLog
@@ -49,15 +49,17 @@ def serve(
     *,
     reads_only: bool = False,
     probe: Callable[[], str] | None = None,
+    notice: Notice = no_notice,
     lag: Callable[[], int | None] | None = None,
 ) -> None:
     """Runs ``service`` on the real Kafka until the process is told to stop; ``performers`` are those of its other ports.
 
     ``reads_only``: its positions are kept elsewhere than in Kafka. ``probe``: see :func:`streaming.runtime.driver.probed`.
+    ``notice``: see :class:`mliot.services.ServiceStatus`.
     ``lag`` says how far behind it is where it reads something else than Kafka.
     """
     collect_seldom()
-    status = ServiceStatus(name)
+    status = ServiceStatus(name, notice=notice)
     with (
         until_signalled() as stop,
         listening(status, settings),

@@ -45,6 +45,7 @@ class ServiceView:
     lag: str = ""
     error: str = ""
     error_at: Stamp | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def _service(health: Health) -> ServiceView:
         "lag unknown" if health.lag is None else f"{health.lag:,} behind" if health.lag else "up to date",
         health.last_error,
         Stamp(health.last_error_ms) if health.last_error and health.last_error_ms else None,
+        health.remarks,
     )
 
 
@@ -200,6 +202,8 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
             found.append(Problem(f"{health.service} is waiting: {health.waits_for or health.last_error}"))
         elif health.state == "stalled":
             found.append(Problem(f"{health.service} {health.stalled}"))
+        if health.notice:
+            found.append(Problem(f"{health.service}: {health.notice}", Stamp(health.notice_ms) if health.notice_ms else None))
     silent = [h.service for h in snapshot.services or () if h.state == NO_ANSWER and h.service not in OPTIONAL_SERVICES]
     if silent:
         found.append(Problem(f"No answer from {', '.join(silent)}"))

@@ -10,6 +10,7 @@ from mliot import mqtt
 from mliot.clock import Clock, Deadline, SystemClock
 from mliot.errors import Transient
 from mliot.fields import is_traceparent
+from mliot.mqttsession import KnownSession
 from streaming.runtime.effects import Acknowledge, Outgoing, Publish, Published, Receive, Received
 
 SESSION_EXPIRY_S = 7 * 86_400
@@ -19,9 +20,18 @@ STOP_S = 5.0
 
 
 class MqttBroker:
-    """The broker port. ``client_id`` is fixed, so that the broker keeps what comes while this process is away."""
+    """The broker port. ``client_id`` is fixed, so that the broker keeps what comes while this process is away; ``session`` is told
+    whether it did."""
 
-    def __init__(self, address: str, client_id: str, subscriptions: Sequence[str], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        client_id: str,
+        subscriptions: Sequence[str],
+        clock: Clock | None = None,
+        *,
+        session: KnownSession | None = None,
+    ) -> None:
         self._clock = clock or SystemClock()
         self._subscriptions = tuple(subscriptions)
         self._arrived = threading.Condition()
@@ -37,6 +47,7 @@ class MqttBroker:
             receive_maximum=RECEIVE_MAXIMUM,
             clean_start=False,
             session_expiry_s=SESSION_EXPIRY_S,
+            session=session,
         )
 
     def __enter__(self) -> "MqttBroker":

@@ -18,6 +18,8 @@ from mliot.fields import holds_zero, is_name
 from mliot.frames import parse_frame
 from mliot.measurements import Measurement, load_measurements
 from mliot.messages import Ack, Frame, place_of, traceparent_of
+from mliot.mqttaddress import BrokerAddress
+from mliot.mqttsession import KnownSession
 from mliot.settings import Settings
 from streaming.adapters.codecs import Codecs
 from streaming.adapters.mqtt import MqttBroker
@@ -37,6 +39,8 @@ DECODED_TOGETHER = 256
 """Messages, for whose uplinks codecs are asked at once. Decoded frames of more would fall out of the processor's cache."""
 FLEET_NAMES_A_ROOM = 4
 """The simulated fleet may be as large as its settings say: those names are no surprise."""
+MIN_AHEAD_MS = 1_000
+"""A clock that is set by the network is right to some milliseconds."""
 
 
 def decide(
@@ -71,6 +75,9 @@ def decide(
                     out.emit(frame, frame.place_id, message.traceparent or traceparent_of(frame.frame_id))
                     if frame.undated:
                         out.counts["undated"] += 1
+                    elif (ahead_ms := frame.event_ms - frame.arrived_ms) >= MIN_AHEAD_MS:
+                        out.ahead_ms[frame.device] = max(ahead_ms, out.ahead_ms.get(frame.device, 0))
+                        out.counts["ahead"] += 1
             out.counts["used"] += 1
         except Rejected as reason:
             out.reject(message.payload, source=message.topic, reason=str(reason), traceparent=message.traceparent)
@@ -192,18 +199,22 @@ def run(settings: Settings) -> None:
         file.save(names, now_ms)
         return outcome
 
-    client_id, filters = f"mliot-bridge-{settings.instance}", subscriptions(settings, decoders)
-    metrics = settings.mqtt_metrics_address
+    name, address, filters = f"mliot-bridge-{settings.instance}", settings.mqtt_address, subscriptions(settings, decoders)
+    metrics, session = settings.mqtt_metrics_address, KnownSession(settings.sessions_path, name, BrokerAddress.of(address).shown, clock)
+    client_id = BrokerAddress.of(address).reserved(name)
     asked = QueueDepth(metrics, client_id, filters) if metrics else nullcontext(lambda: None)
     codec_folder = Codecs(settings.codecs) if settings.codecs else nullcontext(None)
-    with codec_folder as codecs, MqttBroker(settings.mqtt_address, client_id, filters) as broker, asked as lag:
-        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), lag=lag)
+    with codec_folder as codecs, MqttBroker(address, name, filters, session=session) as broker, asked as lag:
+        serve(settings, "bridge", lambda: bridge(settings.batch_rows, decided), broker_performers(broker), notice=session.notice, lag=lag)
 
 
 def subscriptions(settings: Settings, decoders: Decoders) -> tuple[str, ...]:
     """The topic filters to subscribe to: shared (MQTT 5, section 4.8.2) where several bridges take turns."""
     filters = (*decoders.subscriptions, ACKS.text)
-    return tuple(f"$share/{settings.mqtt_share}/{each}" if settings.mqtt_share else each for each in filters)
+    if not settings.mqtt_share:
+        return filters
+    share = BrokerAddress.of(settings.mqtt_address).reserved(settings.mqtt_share)
+    return tuple(f"$share/{share}/{each}" for each in filters)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Ack, Command, DeadLetter, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import load_use_cases
 from streaming.features.openwindows import OpenWindows
 from streaming.intake.decoders import load_decoders
 from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
 from streaming.runtime.effects import Deliver, Emit, Positions, Read, Receive, Save, Score, Service
 from streaming.services import bridge, commands, features, inference, online, store
 from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, SimulatedStore, as_declared
+from usecases import load_use_cases
 
 START = 1_764_000_000_000
 MINUTE = 60_000

@@ -12,18 +12,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
 from learning.store import ModelStore
-from mliot.settings import HOST, Settings
-from mliot.usecase import load_use_cases
-from stack import postgres, supervise
+from mliot.settings import Settings
+from stack import artemis, postgres, supervise
 from stack.processes import of_stack
 from tests.constantmodel import save_constant_model
 from tests.e2e.stack import Stack, running, settings_of_its_own
 from tests.faults.kafkaproxy import KafkaProxy
 from tests.faults.proxy import Proxy
+from usecases import load_use_cases
 
 SERVERS = ("artemis", "kafka", "postgres", "endpoint")
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
@@ -87,6 +88,7 @@ def site() -> Iterator[Site]:
             for part in DISKS:
                 exits.enter_context(_disk(servers.home / part))
         postgres.make_password(servers)
+        artemis.make_password(servers)
         _crown(servers)
         kafka = exits.enter_context(KafkaProxy(servers.kafka_port))
         ports = {"artemis": servers.mqtt_port, "postgres": servers.postgres_port, "endpoint": servers.endpoint_port}
@@ -94,8 +96,8 @@ def site() -> Iterator[Site]:
         services = settings_of_its_own(
             folder / "services",
             kafka_bootstrap=kafka.address,
-            mqtt_url=f"mqtt://{links['artemis'].address}",
-            postgres_dsn=_dsn(servers, links["postgres"].port),
+            mqtt_url=_at(servers.mqtt_address, links["artemis"].port),
+            postgres_dsn=_at(servers.postgres_address, links["postgres"].port),
             endpoint_url=f"http://{links['endpoint'].address}",
         )
         straight = settings_of_its_own(
@@ -110,8 +112,10 @@ def site() -> Iterator[Site]:
         yield Site(below, above, straight, links, kafka)
 
 
-def _dsn(servers: Settings, port: int) -> str:
-    return servers.postgres_address.replace(f"@{HOST}:{servers.postgres_port}/", f"@{HOST}:{port}/")
+def _at(address: str, port: int) -> str:
+    """``address``, credentials included, with another port."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
 
 
 def _crown(settings: Settings) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC, DeadLetter
-from mliot.usecase import load_use_cases
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
 from streaming.intake.decoders import load_decoders
@@ -41,6 +40,7 @@ from tests.fuzz import invariants
 from tests.fuzz.corpus import Input
 from tests.fuzz.invariants import require
 from tests.fuzz.mutator import NOW_MS
+from usecases import load_use_cases
 
 RETENTION_MS = 120 * 86_400_000
 ROWS = 128

@@ -38,6 +38,7 @@ def members(kafka_server: StandaloneServer, open_folder: Path, free_ports: FreeP
             "mqtt_cluster_port": cluster[number],
             "mqtt_cluster": f"{HOST}:{cluster[1 - number]}",
             "mqtt_share": "bridges",
+            "mqtt_password": "one for both",
             "instance": str(number),
             "metrics_port": metrics[number],
         }

@@ -55,7 +55,7 @@ def settings(mqtt_server: StandaloneServer, tmp_path: Path, free_ports: FreePort
     return Settings(
         _env_file=None,
         home=tmp_path,
-        mqtt_port=mqtt_server.settings.mqtt_port,
+        mqtt_url=mqtt_server.settings.mqtt_address,
         metrics_port=fleet_port - SERVICES.index("fleet"),
         fleet_period_s=1,
         fleet_history_days=0.05,

@@ -10,6 +10,8 @@ import pytest
 
 from mliot.clock import Deadline, SystemClock
 from mliot.errors import Transient
+from mliot.mqttaddress import PLATFORM_USER, BrokerAddress
+from mliot.settings import HOST
 from stack.standalone import StandaloneServer
 from streaming.adapters.mqtt import MqttBroker
 from streaming.adapters.queuedepth import HEADERS, QueueDepth, queue_bean
@@ -26,7 +28,8 @@ def name() -> str:
 
 @contextlib.contextmanager
 def asked(server: StandaloneServer, client: str, *filters: str) -> Iterator[Callable[[], int | None]]:
-    with QueueDepth(server.settings.mqtt_metrics_address, client, filters) as messages:
+    reserved = BrokerAddress.of(server.settings.mqtt_address).reserved(client)
+    with QueueDepth(server.settings.mqtt_metrics_address, reserved, filters) as messages:
         yield messages
 
 
@@ -127,6 +130,19 @@ def test_a_page_of_elsewhere_is_told_nothing(mqtt_server: StandaloneServer) -> N
     assert asked_for(mqtt_server, body, HEADERS)["status"] == 404
     assert asked_for(mqtt_server, body, {"Origin": "http://evil.example"})["status"] == 403
     assert asked_for(mqtt_server, body, {})["status"] == 403
+
+
+@pytest.mark.parametrize("who", [None, (PLATFORM_USER, "guessed"), ("jolokia", "jolokia")])
+def test_who_does_not_know_the_password_learns_no_queues_name(
+    mqtt_server: StandaloneServer, name: str, who: tuple[str, str] | None
+) -> None:
+    """A queue's name holds the secret part of a client id, with which the session could be ended."""
+    subscribed(mqtt_server, f"mliot-bridge-{name}", f"{name}/frames")
+    body = {"type": "read", "mbean": f'org.apache.activemq.artemis:broker="mliot",address="{name}/frames",*', "attribute": "MessageCount"}
+    address = f"http://{HOST}:{mqtt_server.settings.mqtt_metrics_port}/jolokia/"
+    answer = httpx.post(address, json=body, headers=HEADERS, auth=who, trust_env=False)
+    assert answer.status_code == 401
+    assert name not in answer.text
 
 
 def asked_for(server: StandaloneServer, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from mliot.clock import Deadline, SystemClock
+from mliot.mqttaddress import PLATFORM_USER
 from mliot.settings import Settings
 from stack import lifecycle, supervise
 from stack.environment import environment
@@ -95,7 +96,9 @@ def pid_of(settings: Settings, part: str) -> int:
 def test_three_servers_come_up_are_well_come_back_after_kill_and_go_down(settings: Settings) -> None:
     up = mliot(settings, "up", *SERVERS)
     assert up.returncode == 0, up.stderr
-    assert settings.mqtt_address in up.stdout
+    assert settings.mqtt_open_address in up.stdout
+    assert PLATFORM_USER not in up.stdout
+    assert settings.home.stat().st_mode & 0o007 == 0
     with psycopg.connect(settings.postgres_address) as connection:
         connection.execute("insert into mliot.position values ('test', 'topic', 0, 7)")
 

@@ -10,7 +10,6 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Command, DeadLetter, Feature, Frame, Prediction, Window, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import load_use_cases
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
 from streaming.intake.decoders import load_decoders
@@ -18,6 +17,7 @@ from streaming.runtime.driver import broker_performers, drive, log_performers, m
 from streaming.runtime.effects import Service
 from streaming.services import bridge, commands, features, inference
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, as_declared
+from usecases import load_use_cases
 
 START_MS = 1_764_000_000_000
 RETENTION_MS = 30 * 86_400_000

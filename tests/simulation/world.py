@@ -14,7 +14,7 @@ from mliot.errors import Transient
 from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC
 from mliot.services import ServiceStatus
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
 from streaming.intake.decoders import load_decoders
@@ -25,6 +25,7 @@ from streaming.services import bridge, commands, features, inference, online, st
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
 from tests.simulation.plan import FLEET, HOUR, MINUTE, SECOND, START_MS, Happening, Plan, frame
 from tests.simulation.surroundings import GONE, WANTED, Databases, Fans, ModelServer, WorldClock
+from usecases import load_use_cases
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
@@ -112,6 +113,7 @@ class World:
     tell: Callable[[str], object] = lambda _: None
     reads: list[tuple[str, Record]] = field(default_factory=list)
     published: list[tuple[str, bytes]] = field(default_factory=list)
+    published_ms: dict[bytes, int] = field(default_factory=dict)
     foreign: list[tuple[str, bytes]] = field(default_factory=list)
     fresh: list[bytes] = field(default_factory=list)
     stuck: str = ""
@@ -363,6 +365,7 @@ class World:
 
     def _publish(self, topic: str, payload: bytes) -> None:
         self.published.append((topic, payload))
+        self.published_ms.setdefault(payload, self.clock.now_ms())
         self.broker.offer(topic, payload)
 
     # The end

@@ -30,8 +30,8 @@ from dashboard.view.wording import Stamp
 from learning.monitoring.reports import Report
 from mliot.frames import TOO_MANY_NEW
 from mliot.measurements import load_measurements
-from mliot.usecase import load_use_cases
 from tests.builtingrains import GRAINS
+from usecases import load_use_cases
 
 NOW = 1_764_000_030_000
 KNOWN = Known(load_use_cases(), load_measurements(), GRAINS)
@@ -267,3 +267,9 @@ def test_an_empty_page_tells_apart_what_is_not_read_yet_and_what_is_not_there_ye
         overview(Snapshot(NOW, StoreRows(readings=(READING_1,), places=90), NOW), KNOWN).places_note
         == "The 1 heard of last, of 90 places; the search finds the others."
     )
+
+
+def test_a_lost_session_is_a_problem_line_although_the_bridge_works() -> None:
+    lost = Health("bridge", "ok", notice="the MQTT broker no longer had the session", notice_ms=NOW - 1000)
+    (problem,) = problems(Snapshot(NOW, services=(lost,)))
+    assert (problem.text, problem.since) == ("bridge: the MQTT broker no longer had the session", Stamp(NOW - 1000))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mliot.errors import Rejected
-from mliot.frames import LATEST_AHEAD_MS, MAX_MEASUREMENTS, frame_id, parse_frame
+from mliot.frames import LATEST_AHEAD_MS, MAX_MEASUREMENTS, frame_id, parse_frame, reached_ms
 from mliot.measurements import load_measurements
 
 MEASUREMENTS = load_measurements()
@@ -156,3 +156,7 @@ def test_any_object_is_a_frame_of_finite_numbers_or_a_reason(body: dict, stamp: 
     else:
         assert all(math.isfinite(number) for number in read.payload.values())
         assert NOW - 30 * DAY <= read.event_ms <= NOW + LATEST_AHEAD_MS
+
+
+def test_a_frame_shows_event_time_to_have_come_no_further_than_its_arrival() -> None:
+    assert [reached_ms(event_ms, 1_000) for event_ms in (900, 1_000, 300_000)] == [900, 1_000, 1_000]

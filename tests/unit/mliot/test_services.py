@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mliot import services
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import PortTaken
 from mliot.listener import MAX_CONNECTIONS
@@ -122,6 +123,35 @@ class TestStatus:
         assert "mliot_lag_records" in {metric.name for metric in status.collect()}
 
 
+class TestRemarks:
+    def test_devices_whose_clocks_run_ahead_are_named_the_furthest_first_and_forgotten_once_they_are_right(self) -> None:
+        clock = ManualClock()
+        status = ServiceStatus("bridge", clock)
+        status.ahead({"slightly": 1_500, "far": 299_000})
+        assert status.snapshot()["ahead_ms"] == {"far": 299_000, "slightly": 1_500}
+        assert status.snapshot()["remarks"] == ["the clock of far is 299 s ahead, 1 more device is ahead too"]
+        clock.advance(services.AHEAD_FOR_S * 1000)
+        status.ahead({"slightly": 1_400})
+        assert status.snapshot()["ahead_ms"] == {"slightly": 1_400}
+
+    def test_however_many_devices_run_ahead_only_the_newest_are_remembered(self) -> None:
+        status = ServiceStatus("bridge", ManualClock())
+        for number in range(services.MAX_AHEAD + 5):
+            status.ahead({f"device-{number}": 2_000 + number})
+        status.ahead({"device-5": 1_000_000})
+        assert len(status._ahead) == services.MAX_AHEAD
+        told = status.snapshot()["ahead_ms"]
+        assert len(told) == services.TOLD_AHEAD
+        assert next(iter(told)) == "device-5"
+
+    def test_the_share_of_late_frames_is_said_where_there_are_any(self) -> None:
+        status = ServiceStatus("features", ManualClock())
+        status.count({"read": 100, "used": 100})
+        assert status.snapshot()["remarks"] == []
+        status.count({"read": 100, "used": 90, "late": 10, "late_for_shortest": 5})
+        assert status.snapshot()["remarks"] == ["7.50% of the frames came late for a window (15)"]
+
+
 def said(status: ServiceStatus) -> tuple[object, object]:
     now = status.snapshot()
     return now["state"], now["waits_for"]
@@ -137,6 +167,17 @@ class TestListening:
         with listening(ServiceStatus("bridge"), settings):
             assert get(settings).json()["state"] == "starting"
             assert 'mliot_up{service="bridge"} 0.0' in get(settings, "/metrics").text
+
+    @pytest.mark.parametrize(
+        ("header", "value"), [("Host", "evil.example"), ("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site")]
+    )
+    @pytest.mark.parametrize("path", ["/health", "/metrics"])
+    def test_a_page_of_another_site_is_told_nothing(self, settings: Settings, path: str, header: str, value: str) -> None:
+        url = f"http://{HOST}:{metrics_port(settings, 'bridge')}{path}"
+        with listening(ServiceStatus("bridge"), settings):
+            answer = httpx.get(url, headers={header: value}, timeout=PROMPT_S, trust_env=False)
+        assert answer.status_code in (403, 421)
+        assert "bridge" not in answer.text
 
     def test_a_port_that_is_taken_is_named_with_its_setting(self, settings: Settings) -> None:
         again = listening(ServiceStatus("bridge"), settings)

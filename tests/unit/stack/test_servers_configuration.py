@@ -8,6 +8,7 @@ import yaml
 
 from mliot.errors import SettingError
 from mliot.messages import CHECKPOINT_TOPIC, TOPICS
+from mliot.mqttaddress import PLATFORM_USER
 from mliot.settings import Settings
 from stack import artemis, dagster, kafka, postgres
 
@@ -56,7 +57,7 @@ def test_java_is_told_its_classes_by_environment_and_its_heap_by_argument() -> N
 
 @pytest.mark.parametrize("home", ["/srv/mliot", "/srv/R&D <lab>"])
 def test_broker_keeps_messages_pages_and_takes_mqtt_wildcards(home: str) -> None:
-    core = ElementTree.fromstring(artemis.broker_xml(settings(home=Path(home), mqtt_port=1883)))[0]
+    core = ElementTree.fromstring(artemis.broker_xml(settings(home=Path(home), mqtt_port=1883), "hush"))[0]
     assert core.findtext(f"{CORE}journal-directory") == f"{home}/artemis/data/journal"
     assert core.findtext(f"{CORE}persistence-enabled") == "true"
     wildcards = {child.tag.removeprefix(CORE): child.text for child in core.find(f"{CORE}wildcard-addresses")}
@@ -70,8 +71,8 @@ def test_broker_keeps_messages_pages_and_takes_mqtt_wildcards(home: str) -> None
 
 
 def test_a_broker_of_a_cluster_knows_the_others_and_listens_to_them_on_loopback() -> None:
-    made = settings(mqtt_port=1883, mqtt_cluster_port=1884, mqtt_cluster="127.0.0.1:1885, broker-3:1884")
-    core = ElementTree.fromstring(artemis.broker_xml(made))[0]
+    made = settings(mqtt_port=1883, mqtt_cluster_port=1884, mqtt_cluster="127.0.0.1:1885, broker-3:1884", mqtt_password="hush")
+    core = ElementTree.fromstring(artemis.broker_xml(made, "hush"))[0]
     connectors = {connector.get("name"): connector.text for connector in core.find(f"{CORE}connectors")}
     assert connectors == {"self": "tcp://127.0.0.1:1884", "other-0": "tcp://127.0.0.1:1885", "other-1": "tcp://broker-3:1884"}
     connection = core.find(f"{CORE}cluster-connections/{CORE}cluster-connection")
@@ -82,10 +83,48 @@ def test_a_broker_of_a_cluster_knows_the_others_and_listens_to_them_on_loopback(
 
 def test_a_broker_without_others_stands_alone_and_one_that_they_cannot_reach_is_refused() -> None:
     alone = settings(mqtt_port=1883, mqtt_cluster_port=1884)
-    assert "cluster-connection" not in artemis.broker_xml(alone)
+    assert "cluster-connection" not in artemis.broker_xml(alone, "hush")
     assert [listener.setting for listener in artemis.listeners(alone)] == ["mqtt_port", "mqtt_metrics_port"]
     with pytest.raises(SettingError, match="MLIOT_MQTT_CLUSTER_PORT"):
-        artemis.listeners(settings(mqtt_cluster="127.0.0.1:1885"))
+        artemis.listeners(settings(mqtt_cluster="127.0.0.1:1885", mqtt_password="hush"))
+    with pytest.raises(SettingError, match="MLIOT_MQTT_PASSWORD"):
+        artemis.listeners(settings(mqtt_cluster="127.0.0.1:1885", mqtt_cluster_port=1884))
+
+
+def test_the_brokers_password_is_made_once_for_its_owner_alone_and_stands_on_no_command_line(tmp_path: Path) -> None:
+    made = settings(home=tmp_path)
+    assert made.mqtt_address == made.mqtt_open_address
+    artemis.prepare(made)
+    password = artemis.make_password(made)
+    assert len(password) >= 24
+    assert made.mqtt_address == f"mqtt://{PLATFORM_USER}:{password}@127.0.0.1:11883"
+    files = [made.mqtt_password_path, *(artemis.folder(made) / "etc").iterdir()]
+    assert {path.name for path in files} == {
+        "password",
+        "broker.xml",
+        "login.config",
+        "users.properties",
+        "roles.properties",
+        "jolokia-access.xml",
+        "jolokia.properties",
+    }
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert password not in " ".join(artemis.command(made))
+    assert password not in repr(made)
+
+
+def test_devices_may_not_send_commands_and_have_nothing_to_do_with_the_brokers_own_addresses() -> None:
+    core = ElementTree.fromstring(artemis.broker_xml(settings(), "hush"))[0]
+    allowed = {
+        setting.get("match"): {right.get("type") for right in setting if "devices" in right.get("roles", "")}
+        for setting in core.find(f"{CORE}security-settings")
+    }
+    assert {"send", "consume"} <= allowed["#"]
+    assert "send" not in allowed["iot/+/command"]
+    assert not allowed["$sys.mqtt.sessions"]
+    assert not any("manage" in rights or "deleteAddress" in rights for rights in allowed.values())
+    assert core.findtext(f"{CORE}security-enabled") == "true"
+    assert "hush" not in artemis.broker_xml(settings(), "hush")
 
 
 def test_postgres_listens_on_loopback_only_and_needs_no_socket_file() -> None:

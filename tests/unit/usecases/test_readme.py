@@ -14,13 +14,14 @@ from learning.training.train import train
 from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.features.labels import label_sources, labels_in
 from streaming.features.openwindows import OpenWindows
 from streaming.intake.decoders import load_decoders
 from streaming.runtime.effects import Received, Record
 from streaming.services import bridge
 from tests.unit.usecases.history import training_set
+from usecases import load_use_cases
 
 README = Path(__file__).parents[3] / "README.md"
 NAME = "next_temperature"
