@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "serving": {"mliot", "learning", "usecases", "warehouse"},
     "lineage": {"mliot", "learning", "usecases", "warehouse", "streaming"},
     "dashboard": {"mliot", "learning", "usecases", "warehouse", "lineage"},
-    "stack": {"mliot", "usecases", "warehouse", "lineage"},
+    "stack": {"mliot", "usecases", "warehouse", "streaming", "lineage"},
     "assets": {"mliot", "warehouse", "learning", "lineage"},
     "mliot_dagster": {"mliot", "learning", "usecases", "warehouse", "stack", "assets"},
 }
