@@ -7,6 +7,7 @@ has work, which keeps it for milliseconds. See ``docs/decisions/reading-in-burst
 """
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -59,10 +60,21 @@ class BurstClient(Client):
     def __init__(self, *positional: Any, **named: Any) -> None:
         super().__init__(*positional, **named)
         self._heard = 0
+        self.failure: OSError | None = None
+        """Why the last attempt to connect failed, or why the connection ended; None where that is not known."""
 
     def heard(self) -> None:
         """A packet came."""
         self._heard += 1
+
+    def reconnect(self) -> MQTTErrorCode:
+        """As paho's, which forgets why it fails."""
+        self.failure = None
+        try:
+            return super().reconnect()
+        except OSError as error:
+            self.failure = error
+            raise
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """As paho's, which the network thread calls when the socket has something to read, but for a burst."""
@@ -88,6 +100,27 @@ class BurstClient(Client):
                 del self._out_messages[message.mid]
                 self._inflight_messages -= message.state == MessageState.MQTT_MS_WAIT_FOR_PUBACK
         return [message.mid for message in over]
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """paho's own, which forgets why TLS ends a connection: a server says only then that it wants a client's certificate (RFC 8446,
+        section 4.4.2.4)."""
+        try:
+            return super()._sock_recv(bufsize)
+        except ssl.SSLError as error:
+            self.failure = error
+            raise
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        """paho's own, which leaves the socket open where TLS cannot be agreed on."""
+        assert self._ssl_context is not None
+        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(self._connect_timeout)
+            wrapped.do_handshake()
+        except OSError:
+            wrapped.close()
+            raise
+        return wrapped
 
     def _create_socket(self) -> Any:
         """paho's own, without the promise of a public method: should it ever be called something else, only the speed is lost."""

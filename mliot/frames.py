@@ -97,12 +97,12 @@ def parse_frame(
     retention_ms: int,
     body: Mapping[str, object] | None = None,
 ) -> Frame:
-    """The frame in ``message``, whose bytes identify it. ``body`` is its JSON where an envelope (LoRaWAN) was taken off it.
+    """The frame in ``message``, whose bytes identify it. ``body`` is what a decoder made of it; without one it is that JSON itself.
 
     Raises :class:`Rejected` with the reason that goes beside the dead letter.
     """
     if body is None:
-        body = _object(message)
+        body = json_object(message)
     device = _device(body)
     place = _place(body, device)
     payload = body.get("payload")
@@ -129,9 +129,8 @@ def parse_frame(
     )
 
 
-def _object(message: bytes) -> dict[str, object]:
-    if len(message) > MAX_BYTES:
-        raise Rejected(f"message is {len(message)} bytes long; at most {MAX_BYTES} are allowed")
+def json_object(message: bytes) -> dict[str, object]:
+    """The JSON object that ``message`` is. Raises :class:`Rejected` with the reason."""
     try:
         message.decode()
     except UnicodeDecodeError as error:
@@ -211,8 +210,8 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
         if name in _TIMES:
             continue
         known = measurements.get(name)
-        if known is None and not MEASUREMENT_NAME.fullmatch(name):
-            raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
+        if known is None and not (isinstance(name, str) and MEASUREMENT_NAME.fullmatch(name)):
+            raise Rejected(f"measurement name {_shown(str(name))} may hold only letters, digits and _, at most 63")
         number = _number(name, value)
         if known is not None and not known.allows(number):
             raise Rejected(f"{name} {number:g} {known.unit} is outside its range {known.range[0]:g} to {known.range[1]:g}")

@@ -6,6 +6,7 @@ stop inside a deadline.
 Callbacks run on the network thread: they must be quick and must not call :meth:`MqttClient.publish`.
 """
 
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from mliot.burstclient import BurstClient
 from mliot.clock import Deadline, SystemClock
-from mliot.errors import Transient
+from mliot.errors import SettingError, Transient
 from mliot.mqttaddress import BrokerAddress
 from mliot.mqttsession import KnownSession
 
@@ -268,12 +269,13 @@ class MqttClient:
         _log.info("connected", broker=self.broker, session_present=flags.session_present)
 
     def _handle_connect_fail(self, _client: Client, _data: Any) -> None:
-        self._lost("cannot be reached")
+        self._lost(no_connection(self._client.failure))
 
     def _handle_disconnect(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
-        self._lost(f"connection ended: {reason}")
+        failure = self._client.failure
+        self._lost(no_connection(failure) if isinstance(failure, ssl.SSLError) else f"connection ended: {reason}")
 
     def _lost(self, why: str) -> None:
         with self._changed:
@@ -324,7 +326,35 @@ def authenticate(client: Client, address: BrokerAddress) -> None:
     if address.user:
         client.username_pw_set(address.user, address.password)
     if address.tls:
-        client.tls_set()
+        client.tls_set_context(_tls(address))
+
+
+def _tls(address: BrokerAddress) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=address.ca or None)
+    except OSError as error:
+        raise SettingError(f"MLIOT_MQTT_CA={address.ca}: {unusable(error)}") from error
+    if address.certificate:
+        try:
+            context.load_cert_chain(address.certificate, address.key or None)
+        except OSError as error:
+            files = f"MLIOT_MQTT_CERTIFICATE={address.certificate}" + (f", MLIOT_MQTT_KEY={address.key}" if address.key else "")
+            raise SettingError(f"{files}: {unusable(error)}") from error
+    return context
+
+
+def unusable(error: OSError) -> str:
+    """Why a PEM file cannot be used, in the words of a person."""
+    return f"no such certificates or key in PEM ({error.reason})" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+
+
+def no_connection(error: OSError | None) -> str:
+    """Why there is no connection to a broker, in the words of a person."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted ({error.verify_message}); MLIOT_MQTT_CA names the authority that signed it"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails ({error.reason}); it may not speak TLS on this port, or want a client's certificate (MLIOT_MQTT_CERTIFICATE)"
+    return "cannot be reached"
 
 
 def _connect_properties(session_expiry_s: int, receive_maximum: int | None) -> Properties:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 PLATFORM_USER = "mliot-platform"
 """As whom the platform's own parts speak to the broker that the local stack runs."""
@@ -13,20 +13,24 @@ PORT, TLS_PORT = 1883, 8883
 
 @dataclass(frozen=True)
 class BrokerAddress:
-    """``mqtt[s]://[user[:password]@]host[:port]``; user and password are percent-decoded (RFC 3986, section 2.1)."""
+    """``mqtt[s]://[user[:password]@]host[:port][?ca=FILE&certificate=FILE&key=FILE]``, percent-decoded (RFC 3986, section 2.1)."""
 
     host: str
     port: int
     tls: bool
     user: str = ""
     password: str = field(default="", repr=False)
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
 
     @classmethod
     def of(cls, url: str) -> Self:
         parts = urlsplit(url)
         tls = parts.scheme == "mqtts"
         port = parts.port or (TLS_PORT if tls else PORT)
-        return cls(parts.hostname or "", port, tls, unquote(parts.username or ""), unquote(parts.password or ""))
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        return cls(parts.hostname or "", port, tls, user, password, **dict(parse_qsl(parts.query)))
 
     @property
     def shown(self) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from mliot.errors import SettingError
@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     )
     usecases: Path | None = Field(None, description="Folder of further use case files, beside the built-in ones.")
     features: Path | None = Field(None, description="Folder of further dbt models, one SQL file a window grain or feature model.")
+    decoders: Path | None = Field(
+        None, description="Folder of further decoders of MQTT messages, each a Python file with its examples beside it."
+    )
+    codecs: Path | None = Field(
+        None, description="Folder of makers' LoRaWAN codecs, JavaScript files, for uplinks that the network server did not decode."
+    )
     measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
     retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         120, description="Frames older than this are dead-lettered; Kafka keeps its topics as long."
@@ -43,6 +49,11 @@ class Settings(BaseSettings):
 
     kafka_bootstrap: str = Field("", description="Kafka of your own, host:port[,host:port]; empty: the local stack runs one.")
     mqtt_url: str = Field("", description="MQTT 5 broker of your own, mqtt://[user:password@]host:port; empty: the local stack runs one.")
+    mqtt_ca: FilePath | None = Field(
+        None, description="PEM file of the authorities that may have signed the certificate of your mqtts:// broker; empty: the system's."
+    )
+    mqtt_certificate: FilePath | None = Field(None, description="PEM file of the certificate that an mqtts:// broker wants of its clients.")
+    mqtt_key: FilePath | None = Field(None, description="PEM file of that certificate's private key; empty: it is in the same file.")
     postgres_dsn: SecretStr = Field(
         SecretStr(""), description="PostgreSQL of your own, postgresql://user:password@host:port/database; empty: the local stack runs one."
     )
@@ -137,6 +148,8 @@ class Settings(BaseSettings):
             parts = urlsplit(value)
             if parts.scheme not in schemes or not parts.hostname or (parts.port is None and parts.scheme.startswith("mqtt")):
                 raise ValueError(f"must be {schemes[0]}://host:port")
+            if parts.query and parts.scheme.startswith("mqtt"):
+                raise ValueError("takes nothing behind a ?; files of TLS are MLIOT_MQTT_CA, MLIOT_MQTT_CERTIFICATE and MLIOT_MQTT_KEY")
         return value.rstrip("/")
 
     @field_validator("postgres_dsn")
@@ -170,9 +183,12 @@ class Settings(BaseSettings):
 
     @property
     def mqtt_address(self) -> str:
-        """Where the platform's own parts reach the broker, the password included where there is one: never log it."""
+        """Where the platform's own parts reach the broker, for :class:`mliot.mqttaddress.BrokerAddress`, password and TLS files included:
+        never log it."""
         if not self._mqtt_is_local:
-            return self.mqtt_url
+            files = {"ca": self.mqtt_ca, "certificate": self.mqtt_certificate, "key": self.mqtt_key}
+            given = urlencode({name: str(path.absolute()) for name, path in files.items() if path})
+            return f"{self.mqtt_url}?{given}" if given else self.mqtt_url
         return f"mqtt://{self._mqtt_login}{HOST}:{self.mqtt_port}"
 
     @property
@@ -199,7 +215,7 @@ class Settings(BaseSettings):
 
     @property
     def mqtt_metrics_address(self) -> str:
-        """Where the local MQTT broker says how many messages wait in it; empty where the broker is one of the user's own. Never log it."""
+        """Where the local MQTT broker says how many messages wait, its password included: never log it. Empty for one elsewhere."""
         return f"http://{self._mqtt_login}{HOST}:{self.mqtt_metrics_port}" if self._mqtt_is_local else ""
 
     @property

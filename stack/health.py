@@ -15,8 +15,9 @@ from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mliot.burstclient import BurstClient
 from mliot.clock import Deadline, SystemClock
-from mliot.mqtt import authenticate
+from mliot.mqtt import authenticate, no_connection
 from mliot.mqttaddress import BrokerAddress
 from mliot.services import metrics_port
 from mliot.settings import HOST, Settings
@@ -64,7 +65,7 @@ def kafka(settings: Settings) -> Health:
 def mqtt(settings: Settings) -> Health:
     """The broker accepts an MQTT 5 CONNECT."""
     address = BrokerAddress.of(settings.mqtt_address)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client = BurstClient(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     authenticate(client, address)
     answers: list[ReasonCode] = []
     client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
@@ -76,7 +77,7 @@ def mqtt(settings: Settings) -> Health:
             if client.loop(timeout=0.05) != paho.MQTT_ERR_SUCCESS:
                 break
     except OSError as error:
-        return Health("away", _reason(error))
+        return Health("away", no_connection(error) if isinstance(error, ssl.SSLError) else _reason(error))
     finally:
         client.disconnect()
     if not answers:

@@ -10,6 +10,7 @@ from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC, DeadLetter
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.effects import (
     Assignment,
     Batch,
@@ -46,12 +47,13 @@ ROWS = 128
 SCORES = (1.0, 2.0, 7.5, 1e308, float("nan"), float("inf"))
 """What a model server may answer; the JSON of a real one holds no such thing as the last two, but a model computes them."""
 _MEASUREMENTS = load_measurements()
+_DECODERS = load_decoders()
 
 
 def bridged(inputs: Sequence[Input]) -> tuple[Counter[str], list[Emit]]:
     """What the bridge makes of MQTT messages: how many of each fate, and the records."""
     batch = [Received(on, data, "", NOW_MS, (1, n)) for n, (on, data) in enumerate(inputs)]
-    outcome = bridge.decide(batch, measurements=_MEASUREMENTS, retention_ms=RETENTION_MS, now_ms=NOW_MS)
+    outcome = bridge.decide(batch, decoders=_DECODERS, measurements=_MEASUREMENTS, retention_ms=RETENTION_MS, now_ms=NOW_MS)
     return invariants.bridged(batch, outcome), outcome.emits
 
 

@@ -23,6 +23,7 @@ from mliot.services import ServiceStatus
 from mliot.usecase import UseCase
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
 from streaming.runtime.effects import Champion, Champions, Score, Scored, Scores, Service
 from streaming.services import bridge, commands, features, inference, online
@@ -35,6 +36,7 @@ HOURS = 26
 LIVE = 10
 """The last so many minutes are decided as they pass, so that commands follow; the hours before are caught up with."""
 GRACE_MS = 5000
+DECODERS = load_decoders()
 
 
 class Endpoint:
@@ -111,7 +113,7 @@ class World:
         sources = label_sources(cases, self.models)
 
         def decided(batch):
-            return bridge.decide(batch, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
+            return bridge.decide(batch, decoders=DECODERS, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
 
         return {
             "bridge": lambda: bridge.bridge(500, decided),

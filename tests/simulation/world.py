@@ -17,6 +17,7 @@ from mliot.services import ServiceStatus
 from mliot.usecase import UseCase
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.kafka.transactions import TransactionalProducer, Transactions
 from streaming.runtime.driver import Driver, broker_performers, log_performers, model_performers
 from streaming.runtime.effects import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Service
@@ -28,6 +29,7 @@ from usecases import load_use_cases
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
+DECODERS = load_decoders()
 MAX_STEPS = 30_000
 RETENTION_MS = 30 * 24 * HOUR
 DWELL_S, TIME_TO_LIVE_S, CHANGES_AN_HOUR, STALEST_S = 10, 15, 2, 180
@@ -239,7 +241,9 @@ class World:
             measurements = known_measurements()
 
             def decided(batch):
-                return bridge.decide(batch, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
+                return bridge.decide(
+                    batch, decoders=DECODERS, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms()
+                )
 
             return lambda: (first_acknowledged if self.switches.acknowledge_first else bridge.bridge)(rows, decided)
         sources = label_sources(cases, self.databases.models)

@@ -20,9 +20,9 @@ MAY_IMPORT = {
     "serving": {"mliot", "learning", "usecases", "warehouse"},
     "lineage": {"mliot", "learning", "usecases", "warehouse", "streaming"},
     "dashboard": {"mliot", "learning", "usecases", "warehouse", "lineage"},
-    "stack": {"mliot", "usecases", "warehouse", "lineage"},
+    "stack": {"mliot", "usecases", "warehouse", "streaming", "lineage"},
     "assets": {"mliot", "warehouse", "learning", "lineage"},
-    "mliot_dagster": {"mliot", "learning", "usecases", "warehouse", "assets"},
+    "mliot_dagster": {"mliot", "learning", "usecases", "warehouse", "stack", "assets"},
 }
 """The whole order of the packages: each names only ones that stand above it."""
 PACKAGES = tuple(MAY_IMPORT)

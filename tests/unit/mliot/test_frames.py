@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mliot.errors import Rejected
-from mliot.frames import LATEST_AHEAD_MS, MAX_BYTES, MAX_MEASUREMENTS, frame_id, parse_frame, reached_ms
+from mliot.frames import LATEST_AHEAD_MS, MAX_MEASUREMENTS, frame_id, parse_frame, reached_ms
 from mliot.measurements import load_measurements
 
 MEASUREMENTS = load_measurements()
@@ -78,7 +78,6 @@ REFUSED = {
     "time before 1970": (frame(payload={"timestamp": -5, "temperature": 1}), "not after 1970"),
     "time is a string": (frame(payload={"timestamp": "now", "temperature": 1}), "timestamp is a string"),
     "date is not a date": (frame(payload={"date": "yesterday", "temperature": 1}), "is not ISO 8601"),
-    "1 MB": (payload(temperature=1) + b" " * 1_000_000, f"at most {MAX_BYTES}"),
     "10,000 deep": (b'{"id":"a","payload":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "nested too deep"),
     "not UTF-8": (b'{"id":"\xff\xfe"}', "not UTF-8 at byte 7"),
     "slash in the name": (frame(name="a/b"), "may hold only letters"),

@@ -81,6 +81,7 @@ def test_a_service_that_works_says_what_a_person_must_know_all_the_same(serve: S
         "last_error_ms": None,
         "waits_for": "",
         "stalled": "",
+        "remarks": [],
         "notice": "a session was lost",
     }
     assert health.service("bridge")(settings(metrics_port=serve(200, told))).detail == "a session was lost"

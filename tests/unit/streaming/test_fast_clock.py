@@ -7,6 +7,7 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.services import ServiceStatus
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.driver import Driver, log_performers
 from streaming.runtime.effects import Received
 from streaming.services import bridge
@@ -15,6 +16,7 @@ from streaming.simulated import SimulatedKafka, SimulatedLog
 
 SECOND, MINUTE = 1_000, 60_000
 START = 1_764_000_000_000
+DECODERS = load_decoders()
 GRACE = 10 * SECOND
 
 
@@ -34,7 +36,7 @@ def played(
         while clock.ms < START + for_ms:
             names = [("fast", ahead_ms), *((f"honest-{number}", 0) for number in range(honest))]
             batch = [message(name, clock.ms, clock.ms + ahead) for name, ahead in names]
-            out = bridge.decide(batch, measurements=load_measurements(), retention_ms=30 * 86_400_000, now_ms=clock.ms)
+            out = bridge.decide(batch, decoders=DECODERS, measurements=load_measurements(), retention_ms=30 * 86_400_000, now_ms=clock.ms)
             passed.ahead(out.ahead_ms)
             for emit in out.emits:
                 kafka.append([emit])

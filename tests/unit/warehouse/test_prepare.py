@@ -144,5 +144,5 @@ def test_nothing_makes_the_project_a_package() -> None:
 def test_a_column_without_a_unit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "columns.yaml"
     path.write_text("groups: {}\nkinds: {}\nmodels: {frames: {about: x, fixed: [{id: {about: x}}], each_measurement: reading}}")
-    with pytest.raises(DeclarationError, match=r"columns.yaml: models\.frames\.fixed\.0\.id\.unit: Field required"):
+    with pytest.raises(DeclarationError, match=r"columns.yaml: models\.frames\.fixed\.0\.id\.unit: is missing"):
         load_columns(path)
