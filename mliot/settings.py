@@ -177,7 +177,7 @@ class Settings(BaseSettings):
 
     @property
     def mqtt_address(self) -> str:
-        """Where the platform's own parts reach the broker, for :class:`mliot.mqttaddress.BrokerAddress`, password and files of TLS included:
+        """Where the platform's own parts reach the broker, for :class:`mliot.mqttaddress.BrokerAddress`, password and TLS included:
         never log it."""
         if not self._mqtt_is_local:
             files = {"ca": self.mqtt_ca, "certificate": self.mqtt_certificate, "key": self.mqtt_key}
