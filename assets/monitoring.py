@@ -12,6 +12,7 @@ from learning.monitoring.reference import read_reference
 from learning.monitoring.reports import URL_PATH, Reports
 from learning.monitoring.served import newest_served
 from learning.store import ModelStore
+from learning.tasks import load_task
 from mliot.clock import Clock
 from mliot.settings import Settings
 from mliot.usecase import UseCase
@@ -87,8 +88,8 @@ def drift_result(
 
 def scores_table(use_case: UseCase, scores: Sequence[LiveScore]) -> str:
     """Markdown: a line a model and role."""
-    unit = "1 - macro F1" if use_case.kind == "class" else f"mean absolute error, {use_case.unit}"
-    lines = [f"| model | role | answers | loss ({unit}) | baseline's |", "|---|---|---|---|---|"]
+    lost = load_task(use_case.kind).metric.loss_title(use_case.unit)
+    lines = [f"| model | role | answers | loss ({lost}) | baseline's |", "|---|---|---|---|---|"]
     for score in scores:
         role = "shadow" if score.shadow else "in charge"
         lines.append(f"| {score.model_version} | {role} | {score.rows} | {score.loss:.4g} | {score.baseline_loss:.4g} |")

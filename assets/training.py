@@ -12,6 +12,7 @@ from assets.dbt import Dbt
 from learning.card import Interval
 from learning.monitoring.reference import keep_reference
 from learning.store import ModelStore, StoredModel
+from learning.tasks import load_task
 from mliot.clock import Clock
 from mliot.settings import Settings
 from mliot.usecase import UseCase
@@ -93,9 +94,9 @@ def _newest_evaluation(instance: dg.DagsterInstance, test: dg.AssetCheckKey) -> 
 
 
 def _metadata(use_case: UseCase, made: "Candidate", version: str, champion: StoredModel | None) -> Mapping[str, Any]:
-    from assets.figures import as_markdown, judged_figure
+    from assets.figures import as_markdown
 
-    card = made.card
+    card, answers = made.card, load_task(use_case.kind).figure(use_case, made.judged)
     return {
         VERSION: version,
         COMPARED_WITH: champion.version if champion else NO_CHAMPION,
@@ -103,7 +104,7 @@ def _metadata(use_case: UseCase, made: "Candidate", version: str, champion: Stor
         "estimator": card.estimator,
         "rows judged": card.evidence.rows,
         "candidates": dg.MetadataValue.md(candidates_table(use_case, made)),
-        "answers": dg.MetadataValue.md(as_markdown(judged_figure(use_case, made.judged), f"{use_case.title}: answers beside the truth")),
+        "answers": dg.MetadataValue.md(as_markdown(answers, f"{use_case.title}: answers beside the truth")),
         "feature_version": card.feature_version,
         "data": dg.MetadataValue.json(msgspec.to_builtins(card.data)),
         **({"interval": interval_text(use_case, card.interval)} if card.interval else {}),
@@ -121,9 +122,9 @@ def interval_text(use_case: UseCase, interval: Interval) -> str:
 
 def candidates_table(use_case: UseCase, made: "Candidate") -> str:
     """Markdown: each estimator's loss on the calibration stretch, then the chosen one's on the holdout beside baseline and champion."""
-    unit = "1 - macro F1" if use_case.kind == "class" else f"mean absolute error, {use_case.unit}"
+    lost = load_task(use_case.kind).metric.loss_title(use_case.unit)
     evidence = made.card.evidence
-    lines = [f"| who | rows | loss ({unit}) |", "|---|---|---|"]
+    lines = [f"| who | rows | loss ({lost}) |", "|---|---|---|"]
     for tried in sorted(made.tried, key=lambda tried: tried.loss):
         chosen = " **chosen**" if tried.estimator == made.card.estimator else ""
         lines.append(f"| {tried.estimator}{chosen} | calibration | {tried.loss:.4g} |")

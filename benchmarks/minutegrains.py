@@ -8,9 +8,10 @@ from pathlib import Path
 from benchmarks.servers import process
 from mliot.featuremodels import FeatureModels, load_feature_models
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming import process as service_process
 from streaming.services import features
+from usecases import load_use_cases
 
 MINUTE_MS = 60_000
 

@@ -8,6 +8,7 @@ import numpy as np
 from learning.card import ModelCard
 from learning.gate import Evidence
 from learning.store import ModelStore
+from learning.tasks import load_task
 from learning.training import estimators, onnx
 from learning.training.rows import Rows
 from mliot.settings import Settings
@@ -39,13 +40,13 @@ def learnable(use_case: UseCase) -> Rows:
 
 def fitted(use_case: UseCase) -> Any:
     """The use case's forest as scikit-learn has it: a pipeline that also fills in what is missing."""
-    return estimators.fit(FOREST, use_case.kind, learnable(use_case)).pipeline
+    return estimators.fit(FOREST, load_task(use_case.kind), learnable(use_case)).pipeline
 
 
 def make_champion(settings: Settings, use_case: UseCase) -> str:
     """Saves the forest in the model store and lets it answer. Returns its version."""
     rows, store = learnable(use_case), ModelStore(settings.models_path)
-    model = onnx.convert(fitted(use_case), use_case.kind, use_case.columns)
+    model = onnx.convert(fitted(use_case), load_task(use_case.kind), use_case.columns)
     card = ModelCard(
         use_case=use_case.name,
         title=use_case.title,

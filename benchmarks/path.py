@@ -17,9 +17,9 @@ from benchmarks.servers import Health, own_settings, running, until
 from mliot.clock import Deadline, SystemClock
 from mliot.mqtt import MqttClient
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from stack.postgres import SUPERUSER
 from stack.standalone import StandaloneServer
+from usecases import load_use_cases
 from warehouse.dbt import compile_for_stream
 
 SERVICES = ("bridge", "features", "inference", "store")

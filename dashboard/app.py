@@ -31,9 +31,9 @@ from mliot.grains import Grains
 from mliot.measurements import load_measurements
 from mliot.settings import HOST, Settings
 from mliot.space import space
-from mliot.usecase import load_use_cases
 from mliot.web.guard import Guard
 from mliot.web.patience import PatientHTTP
+from usecases import load_use_cases
 from warehouse.dbt import feature_models
 
 FIRST_READ_S = 1.5

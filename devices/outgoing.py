@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from devices.lorawan import Uplink
 from mliot.frames import frame_id
-from mliot.lorawan import Uplink
 from mliot.messages import DeadLetter
 
 MODEL_TOPIC = "iot-frames-model"

@@ -7,10 +7,10 @@ from devices.climate import Around, around
 from devices.controller import REFERENCE, Held
 from devices.fan import Fan
 from devices.faults import Faults
+from devices.lorawan import Uplink, chirpstack_uplink, things_stack_uplink
 from devices.noise import gaussian, uniform
 from devices.outgoing import MODEL_TOPIC, SENSOR_TOPIC, Outgoing, date_of, lorawan, plain
 from devices.room import Room, RoomState, dew_point, relative_humidity, step
-from mliot.lorawan import Uplink, chirpstack_uplink, things_stack_uplink
 
 REFERENCE_PLACE = "000000000"
 REFERENCE_SENSOR = "iot_sensor_0"

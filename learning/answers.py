@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learning.card import ModelCard
-from learning.scoring import Matrix, Scores
+from learning.tasks.task import Matrix, Scores
 
 MAX_ROWS = 10_000
 """Most rows of one request to the endpoint."""

@@ -1,10 +1,9 @@
 """What is known about a stored model: the card beside its ONNX file."""
 
-from typing import Literal
-
 import msgspec
 
 from learning.gate import Evidence, Verdict
+from mliot.usecase import RENAMED_KINDS
 
 
 class DataSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     use_case: str
     title: str
-    kind: Literal["class", "number"]
+    kind: str
     unit: str
     classes: tuple[int, ...]
     features: str
@@ -55,3 +54,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None = None
     created_ms: int
     libraries: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """A card that was stored under a kind's old name has its new one."""
+        msgspec.structs.force_setattr(self, "kind", RENAMED_KINDS.get(self.kind, self.kind))

@@ -1,6 +1,6 @@
 """The promotion gate: from evidence about a candidate to a verdict with every reason. Pure.
 
-A loss is 1 - macro F1 for classes and the mean absolute error for numbers: less is better, 0 is perfect.
+What a loss is, the use case's task says (:mod:`learning.tasks`): less is better, 0 is perfect.
 """
 
 from collections.abc import Iterator

@@ -1,39 +1,30 @@
 """Scoring rows with an ONNX model: the one way in which training, gate and endpoint all ask a model."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
+from learning.tasks import load_task
+from learning.tasks.task import Matrix, Scores
 from mliot.errors import UserError
 
-Matrix = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 INPUT = "features"
-
-
-class Scores(NamedTuple):
-    """Answers in the rows' order: class or number, and for classes the probability of the answer."""
-
-    values: Floats
-    probabilities: Floats | None
 
 
 class Scorer:
     """An ONNX model in memory. Safe to call from several threads; one call uses one thread."""
 
-    def __init__(self, model: bytes | Path, *, kind: Literal["class", "number"], columns: int) -> None:
+    def __init__(self, model: bytes | Path, *, kind: str, columns: int) -> None:
         """Load ``model`` and score one row with it, so that the first caller does not pay for it.
 
-        Raises :class:`UserError` where it is not an ONNX model of this kind over so many columns.
+        Raises :class:`UserError` where it is not an ONNX model of this kind of task over so many columns, or where there is no such kind.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._kind = kind
+        self._task = load_task(kind)
         source = str(model) if isinstance(model, Path) else model
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -44,11 +35,7 @@ class Scorer:
 
     def score(self, rows: Matrix) -> Scores:
         """Scores of ``rows`` (float32, one column a feature in the card's order, NaN where missing)."""
-        outputs = self._session.run(None, {INPUT: rows})
-        if self._kind == "class":
-            labels, probabilities = outputs
-            return Scores(labels.astype(np.float64), probabilities.max(axis=1).astype(np.float64))
-        return Scores(outputs[0].reshape(-1).astype(np.float64), None)
+        return self._task.scores(self._session.run(None, {INPUT: rows}))
 
 
 def first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from mliot.clock import SystemClock
 from mliot.errors import MliotError, UserError
 from mliot.grains import Grains
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 from warehouse.dbt import feature_models
 
 NOT_CLEAN = 1

@@ -1,11 +1,14 @@
 """Which windows must have been emitted, and which frames may have come too late for theirs: judged from the log alone.
 
-A window closes when the watermark passes its end: the least, over the partitions that are not silent, of the greatest event time less
-the grace; the clock takes over where all are silent. A frame that comes after that is late, and is counted instead of aggregated.
+A window closes when the watermark passes its end: the least, over the partitions that are not silent, of the greatest event time (of each
+frame no later than its arrival) less the grace; the clock takes over where all are silent. A frame that comes after that is late, and is
+counted instead of aggregated.
 """
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+
+from mliot.frames import reached_ms
 
 MARGIN_MS = 2_000
 """From a frame's arrival to its being read: it is late where the watermark passed less than this afterwards."""
@@ -59,11 +62,11 @@ class Closings:
 class PartitionTime:
     """How far one partition of the frames has come: fed with its frames in the order of their offsets."""
 
-    newest_event_ms: int = 0
+    reached_ms: int = 0
     newest_arrival_ms: int = 0
 
     def feed(self, event_ms: int, arrived_ms: int) -> None:
-        self.newest_event_ms = max(self.newest_event_ms, event_ms)
+        self.reached_ms = max(self.reached_ms, reached_ms(event_ms, arrived_ms))
         self.newest_arrival_ms = max(self.newest_arrival_ms, arrived_ms)
 
 
@@ -74,7 +77,7 @@ def may_be_late(arrived_ms: int, end_ms: int, *, before: PartitionTime, passed_m
     emitted before the frame could be read) or by the clock in a silence. A window of its partition that ends no later and was emitted
     after the frame arrived rules both out.
     """
-    if before.newest_event_ms - grace_ms >= end_ms:
+    if before.reached_ms - grace_ms >= end_ms:
         return True
     if ahead_ms is not None and ahead_ms > arrived_ms:
         return False
@@ -85,5 +88,5 @@ def may_be_late(arrived_ms: int, end_ms: int, *, before: PartitionTime, passed_m
 
 def watermark_ms(partitions: list[PartitionTime], *, now_ms: int, grace_ms: int, idle_ms: int) -> int:
     """Windows that end at or before this must have been emitted; where all partitions are silent, the clock says so."""
-    active = [p.newest_event_ms for p in partitions if p.newest_arrival_ms > now_ms - idle_ms]
+    active = [p.reached_ms for p in partitions if p.newest_arrival_ms > now_ms - idle_ms]
     return min(active) - grace_ms if active else now_ms - idle_ms - grace_ms

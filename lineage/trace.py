@@ -8,6 +8,7 @@ from lineage.chain import Chain, Stored, WindowFrames
 from mliot.clock import clock_time, span_text
 from mliot.grains import Grains, Span
 from mliot.messages import Command, Feature, Frame, Prediction
+from mliot.units import with_unit
 from mliot.usecase import UseCase
 
 NodeKind = Literal["frame", "frames", "feature", "prediction", "label", "command", "state", "ack", "deadletter", "awaited"]
@@ -178,7 +179,7 @@ class Trace:
         sure = "" if p.probability is None else f" ({p.probability:.0%})"
         sure = f" ({p.low:g} to {p.high:g})" if p.low is not None and p.high is not None else sure
         unit = self.use_cases[p.use_case].unit if p.use_case in self.use_cases else ""
-        text = f"{p.use_case} {p.value:g}{f' {unit}' if unit else ''}{sure} by {'shadow' if p.shadow else 'champion'} {p.model_version}"
+        text = f"{p.use_case} {with_unit(f'{p.value:g}', unit)}{sure} by {'shadow' if p.shadow else 'champion'} {p.model_version}"
         fields = {"use_case": p.use_case, "value": p.value, "probability": p.probability, "low": p.low, "high": p.high,
                   "shadow": p.shadow, "model_version": p.model_version, "feature_version": p.feature_version,
                   "at_ms": p.at_ms, "for_ms": p.for_ms, "address": row.address, "stored_ms": row.stored_ms}  # fmt: skip

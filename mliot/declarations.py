@@ -1,13 +1,17 @@
 """Declarations in YAML files, read in one way: what is wrong is told in one line, with the file, the place and what is allowed."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from mliot.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 
@@ -74,4 +78,15 @@ def first_fault(error: ValidationError) -> Fault:
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in faults[0]["loc"] if part != "[key]")
     unknown = faults[0]["type"] == "extra_forbidden"
-    return Fault(where, "there is no such field" if unknown else faults[0]["msg"].removeprefix("Value error, "), unknown)
+    return Fault(where, _plain(faults[0]), unknown)
+
+
+def _plain(fault: "ErrorDetails") -> str:
+    """What is wrong in words for people: pydantic speaks of inputs and validation."""
+    match fault["type"]:
+        case "extra_forbidden":
+            return "there is no such field"
+        case "missing":
+            return "is missing"
+        case _:
+            return re.sub(r"^\w+ should ", "must ", fault["msg"].removeprefix("Value error, ")).replace(" after validation", "")

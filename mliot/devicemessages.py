@@ -1,20 +1,15 @@
-"""What devices and platform say to each other over MQTT: on which topics, and what stands in a command and its ack.
+"""Commands and acks, as devices and platform exchange them over MQTT: on which topics, and what stands in them.
 
-What stands in a frame is checked, and told as a schema, by :mod:`mliot.frames`. ``docs/asyncapi.yaml`` is generated from both.
+On which topics frames come the decoders say (``streaming/decoders``); what stands in one is checked, and told as a schema, by
+:mod:`mliot.frames`. ``docs/asyncapi.yaml`` is generated from all of these.
 """
 
 import msgspec
 
 from mliot.fields import CommandId, Finite, Ms, Text, Word
 
-FRAME_TOPICS = ("iot-frames-model", "iot-frames-sensor", "iot/{device}/frames")
 COMMAND_TOPIC = "iot/{device}/command"
 ACK_TOPIC = "iot/{device}/command/ack"
-
-
-def topic_filter(topic: str) -> str:
-    """The filter that matches ``topic`` of every device (MQTT 5, section 4.7.1.3)."""
-    return topic.replace("{device}", "+")
 
 
 class DeviceCommand(msgspec.Struct, frozen=True, kw_only=True):

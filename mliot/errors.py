@@ -5,7 +5,7 @@ MliotError
 │   ├── SettingError   an MLIOT_* variable
 │   ├── PortTaken      a listener of the local stack
 │   ├── DownloadFailed a package or archive of the local stack
-│   └── DeclarationError  a use case, measurement or feature file
+│   └── DeclarationError  a use case, measurement, feature or decoder file
 ├── Transient          retry: the same call may succeed later, nothing was lost
 ├── Rejected           dead-letter: this record can never be used; the message is the reason
 └── Fatal              stop: the process must end and be started again by its supervisor
@@ -35,7 +35,7 @@ class DownloadFailed(UserError):
 
 
 class DeclarationError(UserError):
-    """A use case, measurement or feature declaration cannot be used."""
+    """A use case, measurement, feature or decoder declaration cannot be used."""
 
 
 class Transient(MliotError):

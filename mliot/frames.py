@@ -33,6 +33,11 @@ def frame_id(device: str, event_ms: int, message: bytes) -> str:
     return f"{device}@{event_ms}#{blake2b(message, digest_size=4).hexdigest()}"
 
 
+def reached_ms(event_ms: int, arrived_ms: int) -> int:
+    """How far a frame shows event time to have come: no further than its arrival, however far ahead its device's clock runs."""
+    return min(event_ms, arrived_ms)
+
+
 def frame_schema(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
     """What :func:`parse_frame` takes, as a JSON schema (2020-12); not in it: that times lie between the retention and five minutes ahead of
     now, that a date is ISO 8601, and that the times are none of the measurements counted."""
@@ -92,12 +97,12 @@ def parse_frame(
     retention_ms: int,
     body: Mapping[str, object] | None = None,
 ) -> Frame:
-    """The frame in ``message``, whose bytes identify it. ``body`` is its JSON where an envelope (LoRaWAN) was taken off it.
+    """The frame in ``message``, whose bytes identify it. ``body`` is what a decoder made of it; without one it is that JSON itself.
 
     Raises :class:`Rejected` with the reason that goes beside the dead letter.
     """
     if body is None:
-        body = _object(message)
+        body = json_object(message)
     device = _device(body)
     place = _place(body, device)
     payload = body.get("payload")
@@ -124,9 +129,8 @@ def parse_frame(
     )
 
 
-def _object(message: bytes) -> dict[str, object]:
-    if len(message) > MAX_BYTES:
-        raise Rejected(f"message is {len(message)} bytes long; at most {MAX_BYTES} are allowed")
+def json_object(message: bytes) -> dict[str, object]:
+    """The JSON object that ``message`` is. Raises :class:`Rejected` with the reason."""
     try:
         message.decode()
     except UnicodeDecodeError as error:
@@ -206,8 +210,8 @@ def _numbers(payload: Mapping[str, object], measurements: Mapping[str, Measureme
         if name in _TIMES:
             continue
         known = measurements.get(name)
-        if known is None and not MEASUREMENT_NAME.fullmatch(name):
-            raise Rejected(f"measurement name {_shown(name)} may hold only letters, digits and _, at most 63")
+        if known is None and not (isinstance(name, str) and MEASUREMENT_NAME.fullmatch(name)):
+            raise Rejected(f"measurement name {_shown(str(name))} may hold only letters, digits and _, at most 63")
         number = _number(name, value)
         if known is not None and not known.allows(number):
             raise Rejected(f"{name} {number:g} {known.unit} is outside its range {known.range[0]:g} to {known.range[1]:g}")

@@ -6,7 +6,7 @@ The counts add up (``docs/service-contract.md``): read = used + rejected + held 
 import errno
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 from wsgiref.simple_server import make_server
@@ -26,6 +26,11 @@ SERVICES = ("bridge", "features", "inference", "online", "store", "commands", "f
 
 State = Literal["starting", "ok", "waiting", "stalled", "stopping"]
 RATE_OVER_S = 10
+AHEAD_FOR_S = 600
+"""How long a device is named whose clock was seen to run ahead."""
+MAX_AHEAD = 1_000
+TOLD_AHEAD = 20
+"""Of the devices whose clocks run ahead, those furthest ahead are told."""
 STALLED_S = 30.0
 """A service that is behind and gets no further for longer is not well, whatever its parts say."""
 SLOW_S = 3.0
@@ -85,6 +90,7 @@ class ServiceStatus:
         self._progress = Progress(self._clock.monotonic())
         self._last_error = ""
         self._last_error_ms: int | None = None
+        self._ahead: dict[str, tuple[int, float]] = {}
         self._asked: tuple[str, float] | None = None
         self._absent = ""
         self._problem = ""
@@ -157,6 +163,18 @@ class ServiceStatus:
                 self._marks.append((now, counts["read"]))
                 self._progress = self._progress.after(now, lag=self._lag, read=counts["read"])
 
+    def ahead(self, ahead_ms: Mapping[str, int]) -> None:
+        """The clocks of these devices run ahead, by so many milliseconds. The newest :data:`MAX_AHEAD` are remembered for a while."""
+        if not ahead_ms:
+            return
+        with self._lock:
+            now = self._clock.monotonic()
+            for device, ms in ahead_ms.items():
+                self._ahead.pop(device, None)
+                self._ahead[device] = (ms, now)
+            for device in [*self._ahead][: max(0, len(self._ahead) - MAX_AHEAD)]:
+                del self._ahead[device]
+
     def lag(self, records: int | None) -> None:
         """So many records are still to be read; None where that is not known."""
         with self._lock:
@@ -169,6 +187,8 @@ class ServiceStatus:
         with self._lock:
             now = self._clock.monotonic()
             read = sum(n for at, n in self._marks if at > now - RATE_OVER_S)
+            recent = ((device, ms) for device, (ms, at) in self._ahead.items() if at > now - AHEAD_FOR_S)
+            ahead = sorted(recent, key=lambda each: -each[1])
             waits_for, stalled = self._waits_for(), self._progress.stalled(now, self._lag)
             state = self._state
             if state == "ok":
@@ -183,6 +203,8 @@ class ServiceStatus:
                 "lag": self._lag,
                 "last_error": self._last_error,
                 "last_error_ms": self._last_error_ms,
+                "remarks": [*_late(self._counts), *_ahead(ahead)],
+                "ahead_ms": dict(ahead[:TOLD_AHEAD]),
                 "withheld": dict(self._withheld),
                 "notice": notice,
                 "notice_ms": notice_ms,
@@ -227,6 +249,21 @@ class ServiceStatus:
     def _err(self, text: str) -> None:
         self._last_error, self._last_error_ms = text, self._clock.now_ms()
         self._counts["errors"] += 1
+
+
+def _late(counts: Mapping[str, int]) -> Iterable[str]:
+    """The share of frames that came after a window of theirs had closed."""
+    late = counts.get("late", 0) + counts.get("late_for_shortest", 0)
+    if late:
+        yield f"{late / (counts.get('used', 0) + counts.get('late', 0)):.2%} of the frames came late for a window ({late:,})"
+
+
+def _ahead(furthest_first: Sequence[tuple[str, int]]) -> Iterable[str]:
+    if furthest_first:
+        device, ms = furthest_first[0]
+        others = len(furthest_first) - 1
+        more = f", {others} more {'devices are' if others > 1 else 'device is'} ahead too" if others else ""
+        yield f"the clock of {device} is {ms / 1000:,.0f} s ahead{more}"
 
 
 @contextmanager

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     )
     usecases: Path | None = Field(None, description="Folder of further use case files, beside the built-in ones.")
     features: Path | None = Field(None, description="Folder of further dbt models, one SQL file a window grain or feature model.")
+    decoders: Path | None = Field(
+        None, description="Folder of further decoders of MQTT messages, each a Python file with its examples beside it."
+    )
+    codecs: Path | None = Field(
+        None, description="Folder of makers' LoRaWAN codecs, JavaScript files, for uplinks that the network server did not decode."
+    )
     measurements: Path | None = Field(None, description="YAML file of further measurements, in the shape of mliot/measurements.yaml.")
     retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         120, description="Frames older than this are dead-lettered; Kafka keeps its topics as long."
@@ -177,7 +183,7 @@ class Settings(BaseSettings):
 
     @property
     def mqtt_address(self) -> str:
-        """Where the platform's own parts reach the broker, for :class:`mliot.mqttaddress.BrokerAddress`, password and TLS included:
+        """Where the platform's own parts reach the broker, for :class:`mliot.mqttaddress.BrokerAddress`, password and TLS files included:
         never log it."""
         if not self._mqtt_is_local:
             files = {"ca": self.mqtt_ca, "certificate": self.mqtt_certificate, "key": self.mqtt_key}

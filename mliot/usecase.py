@@ -1,23 +1,14 @@
-"""What a use case declares, and where the declarations are found.
+"""What a use case declares.
 
-A use case is a file. From it come the training assets, the gate, the endpoint, live inference, shadow scoring, drift report and
-dashboard page.
+A use case is a file (:mod:`usecases` loads them). From it come the training assets, the gate, the endpoint, live inference, shadow
+scoring, drift report and dashboard page.
 """
 
-import importlib.util
 import re
-from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from mliot.declarations import first_fault
-from mliot.errors import DeclarationError
-
-BUILT_IN = Path(__file__).parents[1] / "usecases"
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Declaration(BaseModel):
@@ -142,24 +133,35 @@ class Action(Declaration):
     stalest: Span = timedelta(minutes=3)
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+RENAMED_KINDS = {"class": "classification", "number": "regression"}
+"""What kinds were called before."""
+
+
+def _plain_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", value):
+        raise ValueError("must begin with a letter a to z and hold only those, digits and _, at most 40 in all")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
 
 
 class UseCase(Declaration):
     """One use case, whole. ``features`` is a dbt feature model, ``columns`` those of its columns that the model sees.
 
-    ``title`` and ``unit`` are for people; ``kind`` "class" needs ``classes``, whole numbers. ``candidates`` are trained beside each other,
+    ``title`` and ``unit`` are for people. ``kind`` is the name of a file in ``learning/tasks``: "classification", which needs ``classes``,
+    whole numbers, or "regression", which has none; :func:`usecases.load_use_cases` asks it. ``candidates`` are trained beside each other,
     and the best one of them on the calibration stretch meets the ``gate`` on the ``holdout``, the newest share of the rows. ``places`` is a
     regular expression that a place's id must match whole; ``acts`` makes commands of predictions; ``retrain_cron`` says when to train
     again.
 
-    ``relative_to`` is for numbers only: models learn the label minus this one of ``columns``, and the ONNX file adds it back. It suits a
-    label that stays near its newest reading, which should then be that reading, in the label's unit.
+    ``relative_to`` is for a kind whose labels can be added: models learn the label minus this one of ``columns``, and the ONNX file adds
+    it back. It suits a label that stays near its newest reading, which should then be that reading, in the label's unit.
     """
 
     name: Name
     title: str
-    kind: Literal["class", "number"]
+    kind: str
     unit: str = ""
     features: str
     columns: tuple[str, ...] = Field(min_length=1)
@@ -175,14 +177,10 @@ class UseCase(Declaration):
 
     @model_validator(mode="after")
     def _consistent(self) -> "UseCase":
-        if self.kind == "class" and len(self.classes) < 2:
-            raise ValueError("kind 'class' needs classes, two or more whole numbers")
-        if self.kind == "number" and self.classes:
-            raise ValueError("kind 'number' has no classes")
+        if self.kind in RENAMED_KINDS:
+            raise ValueError(f"kind {self.kind!r} is called {RENAMED_KINDS[self.kind]!r} now")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("columns holds a name twice")
-        if self.relative_to is not None and self.kind != "number":
-            raise ValueError("relative_to is for kind 'number' only: a class is not a sum")
         if self.relative_to is not None and self.relative_to not in self.columns:
             raise ValueError(f"relative_to {self.relative_to!r} is not among columns: {', '.join(self.columns)}")
         re.compile(self.places)
@@ -194,52 +192,9 @@ class UseCase(Declaration):
         return self.label.horizon_ms + self.label.arrives_after_ms
 
     def has_label(self, value: float) -> bool:
-        """True where ``value`` can be a label: one of the classes, or any number where a number is predicted."""
-        return self.kind == "number" or value in self.classes
+        """True where ``value`` can be a label: one of the classes, or any number where there are none."""
+        return not self.classes or value in self.classes
 
     def serves(self, place_id: str) -> bool:
         """True where this use case predicts for ``place_id`` (``places`` is a pattern that must match whole)."""
         return re.fullmatch(self.places, place_id) is not None
-
-
-def load_use_cases(extra: Path | None = None) -> Mapping[str, UseCase]:
-    """The built-in use cases and those of the folder ``extra``, by name, sorted by name.
-
-    Raises :class:`DeclarationError` that names the file, the field and what is allowed there.
-    """
-    found: dict[str, UseCase] = {}
-    files: dict[str, Path] = {}
-    folders = [BUILT_IN, *([extra] if extra else [])]
-    for folder in folders:
-        if not folder.is_dir():
-            raise DeclarationError(f"{folder}: is not a folder of use case files (MLIOT_USECASES)")
-        for path in sorted(folder.glob("[!_]*.py")):
-            declared = [value for value in vars(_load(path)).values() if isinstance(value, UseCase)]
-            if not declared:
-                raise DeclarationError(f"{path}: declares no UseCase")
-            for use_case in declared:
-                if use_case.name in found:
-                    raise DeclarationError(f"{path}: name: a use case named {use_case.name!r} stands in {files[use_case.name]} already")
-                found[use_case.name] = use_case
-                files[use_case.name] = path
-    return dict(sorted(found.items()))
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"mliot_usecase_{path.stem}", path)
-    assert spec is not None, path
-    assert spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except ValidationError as error:
-        fault = first_fault(error)
-        raise DeclarationError(f"{path}: {error.title}: {fault.told}{_allowed(error.title) if fault.unknown else ''}") from error
-    except Exception as error:  # a user's file may raise anything: named with its place, never a traceback
-        raise DeclarationError(f"{path}: {type(error).__name__}: {error}") from error
-    return module
-
-
-def _allowed(title: str) -> str:
-    kinds: dict[str, type[Declaration]] = {kind.__name__: kind for kind in Declaration.__subclasses__()}
-    return f"; {title} has {', '.join(kinds[title].model_fields)}" if title in kinds else ""

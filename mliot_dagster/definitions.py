@@ -13,9 +13,9 @@ from assets.streams import stream_assets
 from assets.training import training
 from assets.validation import validation
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from mliot_dagster import automation
 from mliot_dagster.resources import make_resources
+from usecases import load_use_cases
 from warehouse.records import Records
 
 

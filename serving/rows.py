@@ -7,7 +7,7 @@ import numpy as np
 
 from learning.answers import answers
 from learning.card import ModelCard
-from learning.scoring import Matrix, Scores
+from learning.tasks.task import Matrix, Scores
 from serving.problems import Refused
 from serving.schema import Prediction, Row
 

@@ -102,7 +102,7 @@ class ModelState(BaseModel):
     candidate: NewestCandidate | None = Field(description="The newest candidate, where it is not in charge; at the champion only.")
     feature_version: str | None
     since_ms: int | None = Field(description="When the alias moved to this version, milliseconds since 1970-01-01 UTC.")
-    kind: str = Field(description="class or number.")
+    kind: str = Field(description="Kind of its task, such as classification or regression.")
     unit: str = Field(description="Unit of the predicted value.")
     features: str = Field(description="Feature model whose rows it scores.")
     columns: list[str] = Field(description="Columns that a row must have.")

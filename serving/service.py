@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse
 from learning.store import Alias, ModelStore
 from mliot.clock import SystemClock
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from serving.counters import Counters
 from serving.endpoint import Endpoint
 from serving.entity import FeatureReader
@@ -24,6 +23,7 @@ from serving.middleware import Edge
 from serving.pages import pages
 from serving.problems import Refused
 from serving.schema import PredictEntityRequest, PredictEntityResponse, PredictRequest, PredictResponse, Row
+from usecases import load_use_cases
 from warehouse.dbt import known_columns
 
 T = TypeVar("T")

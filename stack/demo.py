@@ -16,13 +16,13 @@ from mliot.clock import Deadline, SystemClock, clock_time, span_text
 from mliot.errors import Transient, UserError
 from mliot.grains import Grains
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from stack import lifecycle, supervise
 from stack.cli import COLOURS, PANEL, addresses, interruptible, status_page, tell_not_well
 from stack.health import Health
 from stack.plan import Part, plan
 from stack.progress import Decision, Progress, read_progress
 from stack.status import problems, survey
+from usecases import load_use_cases
 from warehouse.dbt import feature_models
 
 LOOK_EVERY_S = 2.0

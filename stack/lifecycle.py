@@ -52,12 +52,17 @@ def up(settings: Settings, names: Iterable[str], report: Report) -> Started:
     on a mistake, and on Ctrl-C, a stack that this call began is taken down again.
     A stack that this call began ends with this process, whatever ends it, until :func:`leave` is called.
 
-    Raises :class:`UserError`: a measurement or use case cannot be used, the disk is full, a port is given twice or taken, the running
-    stack has other settings, an archive cannot be fetched, no part becomes well.
+    Raises :class:`UserError`: a measurement, use case, decoder or codec cannot be used, the disk is full, a port is given twice or taken,
+    the running stack has other settings, an archive cannot be fetched, no part becomes well.
     """
+    from streaming.adapters.codecs import Codecs
+    from streaming.intake.decoders import load_decoders
     from warehouse.dbt import check_declarations  # 90 ms of DuckDB that no other command needs
 
     check_declarations(settings)
+    load_decoders(settings.decoders)
+    if settings.codecs:
+        Codecs(settings.codecs)
     homefolder.close(settings.home.absolute())
     if why := space(settings.home).problem:
         raise UserError(why)

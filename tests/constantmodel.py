@@ -9,10 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 from learning.card import DataSnapshot, Interval, ModelCard
 from learning.gate import Evidence, judge
 from learning.store import ModelStore
+from learning.tasks import load_task
 from mliot.usecase import UseCase
 
 
-def constant_onnx(kind: str, answer: float, classes: Sequence[int], columns: int) -> bytes:
+def constant_onnx(answer: float, classes: Sequence[int], columns: int) -> bytes:
     """An ONNX model that answers ``answer`` to every row, shaped as those that training makes."""
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, columns])
     rows = [
@@ -20,7 +21,7 @@ def constant_onnx(kind: str, answer: float, classes: Sequence[int], columns: int
         helper.make_node("Where", ["missing", "zero", "zero"], ["zeros"]),
         helper.make_node("ReduceSum", ["zeros", "axis"], ["zero_each"], keepdims=1),
     ]
-    if kind == "number":
+    if not classes:
         answers = [helper.make_node("Add", ["zero_each", "answer"], ["variable"])]
         outputs = [helper.make_tensor_value_info("variable", TensorProto.FLOAT, [None, 1])]
         value = np.array([[answer]], dtype=np.float32)
@@ -59,12 +60,12 @@ def save_constant_model(
         "estimator": f"constant({answer:g})",
         "data": DataSnapshot(rows=10, first_ms=0, last_ms=600_000, digest="0f"),
         "typical": dict.fromkeys(use_case.columns, 1.5),
-        "metrics": {"macro_f1" if use_case.kind == "class" else "mae": 0.5},
+        "metrics": {load_task(use_case.kind).metric.key: 0.5},
         "evidence": Evidence(rows=10, loss=0.5, baseline_loss=0.6, champion_loss=None, parity=0, p99_ms=0.1, size_mb=0.1),
-        "interval": Interval(half_width=0.5, coverage=0.9) if use_case.kind == "number" else None,
+        "interval": Interval(half_width=0.5, coverage=0.9) if load_task(use_case.kind).interval else None,
         "created_ms": created_ms,
         "libraries": {},
     }
     card |= changes
-    onnx_model = constant_onnx(use_case.kind, answer, use_case.classes, len(use_case.columns))
+    onnx_model = constant_onnx(answer, use_case.classes, len(use_case.columns))
     return store.save(ModelCard(**{"verdict": judge(use_case.gate, card["evidence"]), **card}), onnx_model)

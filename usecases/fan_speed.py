@@ -7,7 +7,7 @@ from mliot.usecase import Action, Gate, HistGradientBoosting, Label, Linear, Ran
 FAN_SPEED = UseCase(
     name="fan_speed",
     title="Fan speed",
-    kind="class",
+    kind="classification",
     unit="level",
     classes=(0, 1, 2, 3),
     features="features_place_1m",

@@ -7,7 +7,7 @@ from mliot.usecase import Gate, HistGradientBoosting, Label, Linear, RandomFores
 WATER_FLOW = UseCase(
     name="water_flow",
     title="Water flow, next hour",
-    kind="number",
+    kind="regression",
     unit="L/s",
     features="features_place_1h",
     columns=(

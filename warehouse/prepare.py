@@ -16,7 +16,8 @@ from mliot.featuremodels import FeatureModels
 from mliot.grains import Grain
 from mliot.measurements import Measurement, load_measurements
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
+from usecases import load_use_cases
 from warehouse.access import locked
 from warehouse.columns import ColumnFile, Entry, load_columns
 from warehouse.training import training_columns, training_set

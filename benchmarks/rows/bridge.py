@@ -15,6 +15,7 @@ from benchmarks.servers import Health, held, own_settings, running, started, unt
 from mliot.messages import Frame, decode
 from mliot.settings import Settings
 from stack.standalone import StandaloneServer
+from streaming.intake.decoders import load_decoders
 from streaming.services.bridge import subscriptions
 
 MESSAGES = 100_000
@@ -66,7 +67,7 @@ class _Hop:
         with ExitStack() as stack:
             for settings in each:
                 client_id = f"mliot-bridge-{settings.instance}"
-                stack.enter_context(mqtt.session(settings.mqtt_address, client_id, subscriptions(settings)))
+                stack.enter_context(mqtt.session(settings.mqtt_address, client_id, subscriptions(settings, load_decoders())))
             mqtt.publish(self._settings.mqtt_address, MESSAGES)
             with held(self._broker):
                 for settings in each:
@@ -88,7 +89,7 @@ class _Hop:
 
     def bare(self) -> float:
         """Of a paho client with the bridge's session and Receive Maximum, whose callback counts."""
-        address, filters = self._settings.mqtt_address, subscriptions(self._settings)
+        address, filters = self._settings.mqtt_address, subscriptions(self._settings, load_decoders())
         done, received = threading.Event(), count(1)
 
         def count_one() -> None:

@@ -17,7 +17,7 @@ from benchmarks.results import DOCS
 from benchmarks.row import Row, Side
 from benchmarks.servers import Health, own_settings, running, until
 from benchmarks.usage import Usage, watch
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 
 USE_CASE = "fan_speed"
 DEVICES = (10, 1_000, 10_000)

@@ -24,9 +24,9 @@ from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, started, until
 from learning.store import ModelStore
 from mliot.settings import HOST, Settings
-from mliot.usecase import load_use_cases
 from serving.schema import PredictRequest
 from stack.processes import end
+from usecases import load_use_cases
 
 USE_CASE = load_use_cases()["fan_speed"]
 WARM_S, ASKED_S = 1.0, 5.0

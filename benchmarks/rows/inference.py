@@ -17,8 +17,9 @@ from benchmarks.row import Row, Side
 from benchmarks.servers import Health, own_settings, running
 from mliot.messages import Feature
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.runtime.effects import Emit
+from usecases import load_use_cases
 
 FEATURES = 50_000
 CLASSIC_FEATURES = 500

@@ -15,8 +15,8 @@ from benchmarks.instances import instance
 from benchmarks.row import Row, Side
 from benchmarks.servers import own_settings, running
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from streaming.runtime.effects import Emit
+from usecases import load_use_cases
 from warehouse.dbt import compile_for_stream
 
 MOST, FEWER = 4, (2, 1)

@@ -5,7 +5,7 @@ from mliot.usecase import Label, RandomForest, UseCase
 COMFORT = UseCase(
     name="comfort",
     title="Comfort",
-    kind="class",
+    kind="classification",
     classes=(0, 1, 2, 3),
     features="features_sensor_frame",
     columns=("temperature", "humidity", "pressure", "luminosity", "dew_point", "vapour_pressure_deficit", "absolute_humidity"),

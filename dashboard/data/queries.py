@@ -141,7 +141,7 @@ order by available_ms desc limit %(rows)s
 _PARITY = """
 select checked_ms, sum("values")::bigint as "values", sum(differ)::bigint as differ,
     sum(missing - missing_late + extra)::bigint as faults, sum(late_rows)::bigint as late_rows
-from lineage.parity where checked_ms = (select max(checked_ms) from lineage.parity)
+from mliot.parity where checked_ms = (select max(checked_ms) from mliot.parity)
 group by checked_ms
 """
 

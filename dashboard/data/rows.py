@@ -142,6 +142,7 @@ class Health:
     withheld: Mapping[str, str] = field(default_factory=dict)
     """What it does not do for now, and why, by whom it is done for: of inference, the use cases whose rows pass by."""
     stalled: str = ""
+    remarks: tuple[str, ...] = ()
     notice: str = ""
     notice_ms: int | None = None
 

@@ -46,6 +46,8 @@ def _service(view: ServiceView) -> None:
     with box("span", "pace"):
         text("span", view.rate, "number")
         text("span", view.lag, "number note")
+    for remark in view.remarks:
+        text("p", remark, "note")
     if view.error:
         with box("p", "error"):
             text("span", f"last error: {view.error}")

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dashboard.data.queries import LABELLED
 from dashboard.data.rows import CandidateRow, Model, ParityRow, Scored, Snapshot, StoreRows
-from dashboard.data.scores import MIN_ROWS, Kind, Score, family, score
+from dashboard.data.scores import MIN_ROWS, Score, family, score
 from dashboard.view.places import Known
 from dashboard.view.reports import ReportView, report_view
 from dashboard.view.wording import Stamp, with_unit
+from learning.tasks import load_task
+from learning.tasks.task import Metric
 from mliot.clock import span_text
 from mliot.usecase import UseCase
 
@@ -151,25 +154,25 @@ def _by(rows: Iterable[Scored], name: str) -> list[Scored]:
 
 
 def _score(use_case: UseCase, who: str, version: str, rows: Sequence[Scored]) -> ScoreView:
-    found = score(use_case.kind, rows)
+    task = load_task(use_case.kind)
+    found = score(task, rows)
     if found is None:
         delay = span_text(use_case.delay_ms) if use_case.delay_ms else "at once"
         return ScoreView(who, version, waits_for=f"no labelled row yet; a label comes {delay} after its window")
     if found.rows < MIN_ROWS:
         return ScoreView(who, version, waits_for=f"too few labelled rows for a score ({found.rows} of {MIN_ROWS})")
-    measure = "macro F1" if use_case.kind == "class" else "mean error"
-    baseline = "" if found.baseline is None else _shown(found.baseline, use_case)
-    ahead = found.beats_baseline(use_case.kind)
+    shown = partial(_shown, metric=task.metric, unit=use_case.unit)
+    baseline = "" if found.baseline is None else shown(found.baseline)
+    ahead = found.beats_baseline(task)
     counted = f"over the last {found.rows} labelled rows"
-    return ScoreView(who, version, measure, _shown(found.model, use_case), baseline, _verdict(found, use_case.kind), ahead, counted)
+    return ScoreView(who, version, task.metric.short, shown(found.model), baseline, _verdict(found, ahead), ahead, counted)
 
 
-def _verdict(found: Score, kind: Kind) -> str:
+def _verdict(found: Score, ahead: bool | None) -> str:
     if found.baseline is None:
         return "no last value to compare with yet"
-    ahead = found.beats_baseline(kind)
     return "equals last value" if ahead is None else "better than last value" if ahead else "worse than last value"
 
 
-def _shown(value: float, use_case: UseCase) -> str:
-    return f"{value:.3f}" if use_case.kind == "class" else with_unit(value, use_case.unit)
+def _shown(value: float, metric: Metric, unit: str) -> str:
+    return f"{value:.3f}" if metric.share else with_unit(value, unit)

@@ -45,6 +45,7 @@ class ServiceView:
     lag: str = ""
     error: str = ""
     error_at: Stamp | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def _service(health: Health) -> ServiceView:
         "lag unknown" if health.lag is None else f"{health.lag:,} behind" if health.lag else "up to date",
         health.last_error,
         Stamp(health.last_error_ms) if health.last_error and health.last_error_ms else None,
+        health.remarks,
     )
 
 

@@ -164,10 +164,9 @@ def _answer_chart(place: _Place, use_case: UseCase) -> Chart | None:
         for a in place.rows.history
         if (a.place_id, a.use_case) == (place.place_id, use_case.name)
     ]
-    is_class = use_case.kind == "class"
-    ends = (min(use_case.classes), max(use_case.classes)) if is_class else extent(samples)
+    ends = (min(use_case.classes), max(use_case.classes)) if use_case.classes else extent(samples)
     span = span_ms(use_case, place.known.grains)
-    frame = _frame(span, ends, place.now_ms, ahead_ms=use_case.label.horizon_ms, steps=is_class)
+    frame = _frame(span, ends, place.now_ms, ahead_ms=use_case.label.horizon_ms, steps=bool(use_case.classes))
     return chart(use_case.title, _span_word(span), frame, samples, shown)
 
 

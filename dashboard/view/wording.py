@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from mliot import units
 from mliot.measurements import Measurement
 from mliot.usecase import UseCase
 
@@ -14,7 +15,6 @@ MIN_OLD_MS = 15_000
 UNKNOWN_OLD_MS = 60_000
 WINDOWS_MISSED = 2
 CLOSING_MS = 30_000
-_WORD = 4
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,12 @@ def number(value: float) -> str:
 
 def with_unit(value: float, unit: str) -> str:
     """``24.7 °C``; a unit that is a word goes before: ``level 2``."""
-    shown = number(value)
-    if not unit:
-        return shown
-    return f"{unit} {shown}" if _is_word(unit) else f"{shown}{THIN}{unit}"
+    return units.with_unit(number(value), unit, THIN)
 
 
 def unit_after(unit: str) -> str:
     """The unit where it stands after its number in a small type, ``''`` for a word, which says what the name says already."""
-    return "" if _is_word(unit) else unit
-
-
-def _is_word(unit: str) -> bool:
-    return unit.isalpha() and len(unit) >= _WORD
+    return "" if units.is_word(unit) else unit
 
 
 def title(name: str) -> str:

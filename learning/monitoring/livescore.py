@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 import psycopg
 
+from learning.tasks import load_task
 from mliot.errors import Transient
 from mliot.settings import Settings
 from mliot.usecase import UseCase
@@ -28,7 +29,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class LiveScore:
-    """A model's loss over its answers (1 - macro F1, or the mean absolute error), and the baseline's over the same."""
+    """A model's loss over its answers, as its task counts it, and the baseline's over the same."""
 
     model_version: str
     shadow: bool
@@ -53,7 +54,7 @@ def read_answered(settings: Settings, use_case: str, newest: int = NEWEST) -> li
 
 def live_scores(use_case: UseCase, answered: Iterable[Answered]) -> Sequence[LiveScore]:
     """One score a model version and role, what acts before its shadows. Pure."""
-    from learning.training.evaluate import loss  # imported here: it takes seconds
+    loss = load_task(use_case.kind).loss
 
     def role(answer: Answered) -> tuple[bool, str]:
         return answer.shadow, answer.model_version
@@ -62,5 +63,5 @@ def live_scores(use_case: UseCase, answered: Iterable[Answered]) -> Sequence[Liv
     for (shadow, version), group in groupby(sorted(answered, key=role), role):
         rows = list(group)
         labels, answers, baseline = (np.array([getattr(row, name) for row in rows]) for name in ("label", "value", "baseline"))
-        scores.append(LiveScore(version, shadow, len(rows), loss(use_case.kind, labels, answers), loss(use_case.kind, labels, baseline)))
+        scores.append(LiveScore(version, shadow, len(rows), loss(labels, answers), loss(labels, baseline)))
     return scores

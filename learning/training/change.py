@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
-from learning.scoring import Floats, Matrix
+from learning.tasks.task import Floats, Matrix
 
 
 class Change:

@@ -1,33 +1,19 @@
-"""From a declared estimator to a scikit-learn pipeline: same declaration and same rows, same model.
-
-Numbers are judged by the mean absolute error, so they are fitted to it or, the linear model, to Huber's loss close by: both answer with
-the middle of what is plausible, where squared errors would chase the few readings of a burst or of a sensor that failed.
-"""
+"""From a declared estimator to a scikit-learn pipeline: same declaration and same rows, same model. The task says which model it is."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-from sklearn.ensemble import (
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from learning.tasks.task import Task
 from learning.training.change import Change
-from learning.training.huber import StandardHuber
 from learning.training.rows import NotEnoughRows, Rows
 from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest
 
 SEED = 20_25
-Kind = Literal["class", "number"]
 
 
 @dataclass(frozen=True)
@@ -38,29 +24,27 @@ class Fitted:
     warned: tuple[str, ...]
 
 
-def fit(estimator: Estimator, kind: Kind, rows: Rows, *, relative_to: int | None = None) -> Fitted:
-    """``estimator`` fitted on ``rows``, for numbers to the change from the column at ``relative_to`` where one is given.
+def fit(estimator: Estimator, task: Task, rows: Rows, *, relative_to: int | None = None) -> Fitted:
+    """``estimator`` fitted on ``rows``, to the change from the column at ``relative_to`` where one is given.
 
-    Raises :class:`NotEnoughRows` where the rows show one class only.
+    Raises :class:`NotEnoughRows` where nothing can be learnt from the rows' labels.
     """
-    target = rows.labels.astype(np.int64) if kind == "class" else rows.labels
-    if kind == "class" and len(np.unique(target)) < 2:
-        raise NotEnoughRows(f"all {len(rows)} rows to learn from have the label {target[0]}")
-    pipeline = build(estimator, kind) if relative_to is None else Change(build(estimator, kind), relative_to)
+    if lacks := task.lacks(rows.labels):
+        raise NotEnoughRows(lacks)
+    pipeline = build(estimator, task) if relative_to is None else Change(build(estimator, task), relative_to)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pipeline.fit(rows.values, target)
+        pipeline.fit(rows.values, task.target(rows.labels))
     return Fitted(pipeline, _texts(caught))
 
 
-def build(estimator: Estimator, kind: Kind) -> Pipeline:
+def build(estimator: Estimator, task: Task) -> Pipeline:
     """The pipeline, not fitted. A missing reading becomes its column's median (0 where the column was never read)."""
     imputer = SimpleImputer(strategy="median", keep_empty_features=True)
     match estimator:
         case RandomForest(trees=trees, depth=depth, leaf=leaf):
             grown = {"n_estimators": trees, "max_depth": depth, "min_samples_leaf": leaf, "random_state": SEED, "n_jobs": 1}
-            model = RandomForestClassifier(**grown) if kind == "class" else RandomForestRegressor(criterion="absolute_error", **grown)
-            return Pipeline([("imputer", imputer), ("model", model)])
+            return Pipeline([("imputer", imputer), ("model", task.forest(**grown))])
         case HistGradientBoosting(iterations=iterations, rate=rate, leaves=leaves):
             # no early stopping: it would set aside rows at random, neighbours in time of those it fits
             boosted = {
@@ -70,13 +54,9 @@ def build(estimator: Estimator, kind: Kind) -> Pipeline:
                 "early_stopping": False,
                 "random_state": SEED,
             }
-            boosting = HistGradientBoostingClassifier if kind == "class" else HistGradientBoostingRegressor
-            model = boosting(loss="log_loss" if kind == "class" else "absolute_error", **boosted)
-            return Pipeline([("imputer", imputer), ("model", model)])
+            return Pipeline([("imputer", imputer), ("model", task.boosting(**boosted))])
         case Linear(penalty=penalty):
-            logistic = LogisticRegression(C=1 / penalty, max_iter=1000, random_state=SEED)
-            model = logistic if kind == "class" else StandardHuber(alpha=penalty, max_iter=1000)
-            return Pipeline([("imputer", imputer), ("scaler", StandardScaler()), ("model", model)])
+            return Pipeline([("imputer", imputer), ("scaler", StandardScaler()), ("model", task.linear(penalty))])
 
 
 def described(estimator: Estimator, relative_to: str | None = None) -> str:

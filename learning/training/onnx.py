@@ -13,30 +13,30 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
-from learning.scoring import INPUT, Matrix, Scorer
+from learning.scoring import INPUT, Scorer
+from learning.tasks.task import Matrix, Task
 from learning.training.change import Change
-from learning.training.estimators import Kind
-from learning.training.huber import StandardHuber
 
-TIE = 1e-5
-"""Probabilities this close are a tie: sums of many trees in single precision may break it the other way."""
-_LINEAR = "SklearnLinearRegressor"
 _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 
 
-def convert(pipeline: Pipeline | Change, kind: Kind, columns: Sequence[str]) -> bytes:
+def convert(pipeline: Pipeline | Change, task: Task, columns: Sequence[str]) -> bytes:
     """The ONNX model of ``pipeline``: input ``features`` (float, any number of rows, the columns in this order), NaN where missing.
 
-    Its metadata property ``columns`` holds their names. A class model answers labels and a matrix of probabilities.
+    Its metadata property ``columns`` holds their names. What it answers, the task reads (:meth:`Task.scores`).
     """
+    own = task.converters()
     model = convert_sklearn(
         pipeline.pipeline if isinstance(pipeline, Change) else pipeline,
         name="mliot",  # else a random one: the same model would have another digest each time
         initial_types=[(INPUT, FloatTensorType([None, len(columns)]))],
-        options={"zipmap": False} if kind == "class" else None,
-        custom_conversion_functions={StandardHuber: get_converter(_LINEAR), **{one: _boosting_converter(one) for one in _BOOSTING}},
+        options=task.onnx_options,
+        custom_conversion_functions={
+            **{one: get_converter(alias) for one, alias in own.items()},
+            **{one: _boosting_converter(one) for one in _BOOSTING},
+        },
         custom_shape_calculators={
-            StandardHuber: get_shape_calculator(_LINEAR),
+            **{one: get_shape_calculator(alias) for one, alias in own.items()},
             **{one: get_shape_calculator(_name(one)) for one in _BOOSTING},
         },
     )
@@ -44,23 +44,6 @@ def convert(pipeline: Pipeline | Change, kind: Kind, columns: Sequence[str]) -> 
         _add_back(model, pipeline)
     model.metadata_props.add(key="columns", value="\n".join(columns))
     return bytes(model.SerializeToString())
-
-
-def parity(pipeline: Pipeline | Change, scorer: Scorer, kind: Kind, values: Matrix) -> float:
-    """How far ONNX and native answers to ``values`` differ; 0 is not at all.
-
-    Classes: the share of rows whose class differs, where the native model prefers its own by more than single precision can tell.
-    Numbers: the largest difference, relative to the answer or to the answers' mean size, whichever is larger.
-    """
-    answers = scorer.score(values).values
-    if kind == "class":
-        assert not isinstance(pipeline, Change)  # declared for numbers only
-        probabilities = pipeline.predict_proba(values)
-        answered = probabilities[np.arange(len(values)), np.searchsorted(pipeline.classes_, answers)]
-        return float(np.mean(probabilities.max(axis=1) - answered > TIE))
-    native = np.asarray(pipeline.predict(values), dtype=np.float64)
-    size = np.maximum(np.abs(native), np.abs(native).mean())
-    return float(np.max(np.abs(native - answers) / np.where(size == 0, 1, size)))
 
 
 def p99_ms(scorer: Scorer, values: Matrix, calls: int = 500) -> float:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from learning.card import DataSnapshot
-from learning.scoring import Floats, Matrix
+from learning.tasks.task import Floats, Matrix
 from mliot.errors import DeclarationError, Transient
 from mliot.usecase import UseCase
 

@@ -11,9 +11,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from learning.card import Interval, ModelCard
 from learning.gate import Evidence, judge
-from learning.scoring import Floats, Matrix, Scorer
+from learning.scoring import Scorer
 from learning.store import StoredModel
-from learning.training import evaluate, onnx
+from learning.tasks import load_task
+from learning.tasks.task import Floats, Judged, Matrix, Task
+from learning.training import interval, onnx
 from learning.training.estimators import Fitted, described, fit
 from learning.training.rows import NotEnoughRows, Rows, faults, read_rows
 from learning.training.split import Split, split_by_time
@@ -29,17 +31,6 @@ class Tried:
     estimator: str
     loss: float
     warned: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The holdout rows that all three answered: what was true, and each one's answers. For plots and for whoever doubts a score."""
-
-    at_ms: Sequence[int]
-    labels: Floats
-    candidate: Floats
-    baseline: Floats
-    champion: Floats | None
 
 
 @dataclass(frozen=True)
@@ -68,20 +59,20 @@ def train(
 
     Raises :class:`NotEnoughRows` while the table is too small, :class:`DeclarationError` where it lacks a declared column.
     """
-    rows = read_rows(use_case, table)
+    task, rows = load_task(use_case.kind), read_rows(use_case, table)
     split = split_by_time(rows, use_case.holdout)
     with threadpool_limits(limits=1):  # boosting is four times slower when its threads have to share the cores with other processes
-        fitted, tried = _choose(use_case, split)
+        fitted, tried = _choose(use_case, task, split)
     best = min(range(len(tried)), key=lambda index: tried[index].loss)
-    model = onnx.convert(fitted[best].pipeline, use_case.kind, use_case.columns)
+    model = onnx.convert(fitted[best].pipeline, task, use_case.columns)
     scorer = Scorer(model, kind=use_case.kind, columns=len(use_case.columns))
     judged, notes = _judge_alike(use_case, split.holdout, scorer, champion)
     evidence = Evidence(
         rows=len(judged.labels),
-        loss=evaluate.loss(use_case.kind, judged.labels, judged.candidate),
-        baseline_loss=evaluate.loss(use_case.kind, judged.labels, judged.baseline),
-        champion_loss=None if judged.champion is None else evaluate.loss(use_case.kind, judged.labels, judged.champion),
-        parity=onnx.parity(fitted[best].pipeline, scorer, use_case.kind, split.holdout.values),
+        loss=task.loss(judged.labels, judged.candidate),
+        baseline_loss=task.loss(judged.labels, judged.baseline),
+        champion_loss=None if judged.champion is None else task.loss(judged.labels, judged.champion),
+        parity=task.parity(fitted[best].pipeline, split.holdout.values, scorer.score(split.holdout.values).values),
         p99_ms=onnx.p99_ms(scorer, split.holdout.values),
         size_mb=len(model) / 1e6,
         failed_tests=(*failed_tests, *faults(use_case, rows)),
@@ -98,26 +89,26 @@ def train(
         estimator=tried[best].estimator,
         data=rows.snapshot(),
         typical=_typical(use_case, split.fit.values),
-        metrics=_metrics(use_case, evidence),
+        metrics=_metrics(task, evidence),
         evidence=evidence,
         verdict=judge(use_case.gate, evidence),
-        interval=_interval(use_case, split.calibration, scorer, judged),
+        interval=_interval(split.calibration, scorer, judged) if task.interval else None,
         created_ms=created_ms,
         libraries={name: version(name) for name in LIBRARIES},
     )
     return Candidate(card, model, judged, tried, notes)
 
 
-def _choose(use_case: UseCase, split: Split) -> tuple[list[Fitted], tuple[Tried, ...]]:
+def _choose(use_case: UseCase, task: Task, split: Split) -> tuple[list[Fitted], tuple[Tried, ...]]:
     reference = use_case.columns.index(use_case.relative_to) if use_case.relative_to else None
-    fitted = [fit(estimator, use_case.kind, split.fit, relative_to=reference) for estimator in use_case.candidates]
-    tried = tuple(_try(use_case, *pair, split.calibration) for pair in zip(use_case.candidates, fitted, strict=True))
+    fitted = [fit(estimator, task, split.fit, relative_to=reference) for estimator in use_case.candidates]
+    tried = tuple(_try(use_case, task, *pair, split.calibration) for pair in zip(use_case.candidates, fitted, strict=True))
     return fitted, tried
 
 
-def _try(use_case: UseCase, estimator: Estimator, fitted: Fitted, calibration: Rows) -> Tried:
+def _try(use_case: UseCase, task: Task, estimator: Estimator, fitted: Fitted, calibration: Rows) -> Tried:
     answers = np.asarray(fitted.pipeline.predict(calibration.values), dtype=np.float64)
-    return Tried(described(estimator, use_case.relative_to), evaluate.loss(use_case.kind, calibration.labels, answers), fitted.warned)
+    return Tried(described(estimator, use_case.relative_to), task.loss(calibration.labels, answers), fitted.warned)
 
 
 def _judge_alike(use_case: UseCase, holdout: Rows, scorer: Scorer, champion: StoredModel | None) -> tuple[Judged, tuple[str, ...]]:
@@ -143,22 +134,18 @@ def _champions_answers(use_case: UseCase, champion: StoredModel, values: Matrix)
     return scorer.score(np.ascontiguousarray(values[:, columns])).values
 
 
-def _metrics(use_case: UseCase, evidence: Evidence) -> dict[str, float]:
-    name = "macro_f1" if use_case.kind == "class" else "mae"
+def _metrics(task: Task, evidence: Evidence) -> dict[str, float]:
     losses = {"": evidence.loss, "baseline_": evidence.baseline_loss, "champion_": evidence.champion_loss}
-    value = {who: 1 - one if use_case.kind == "class" else one for who, one in losses.items() if one is not None}
-    return {f"{who}{name}": round(one, 6) for who, one in value.items()}
+    return {f"{who}{task.metric.key}": round(task.metric.of(loss), 6) for who, loss in losses.items() if loss is not None}
 
 
-def _interval(use_case: UseCase, calibration: Rows, scorer: Scorer, judged: Judged) -> Interval | None:
-    """The interval of a number's answers, its coverage measured on the judged rows; None for classes and where there are too few rows."""
-    if use_case.kind == "class":
-        return None
-    half = evaluate.half_width(calibration.labels, scorer.score(calibration.values).values)
+def _interval(calibration: Rows, scorer: Scorer, judged: Judged) -> Interval | None:
+    """The interval of the answers, its coverage measured on the judged rows; None where there are too few rows."""
+    half = interval.half_width(calibration.labels, scorer.score(calibration.values).values)
     if not isfinite(half):
         return None
-    measured = evaluate.covered(judged.labels, judged.candidate, half)
-    return Interval(half_width=half, coverage=evaluate.COVERAGE, measured=round(measured, 4), rows=len(judged.labels))
+    measured = interval.covered(judged.labels, judged.candidate, half)
+    return Interval(half_width=half, coverage=interval.COVERAGE, measured=round(measured, 4), rows=len(judged.labels))
 
 
 def _typical(use_case: UseCase, values: Matrix) -> dict[str, float | None]:

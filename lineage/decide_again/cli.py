@@ -96,7 +96,7 @@ def _parts(settings: "Settings", store: "Store") -> "Iterator[Parts]":
     from lineage.decide_again.parts import Parts
     from lineage.decide_again.progress import showing
     from mliot.clock import SystemClock
-    from mliot.usecase import load_use_cases
+    from usecases import load_use_cases
     from warehouse.dbt import feature_models
 
     models = feature_models(settings)

@@ -10,7 +10,7 @@ from lineage.store import connected
 from mliot.settings import Settings
 
 _COLUMNS = [field.name for field in fields(Parity)]
-_INSERT = sql.SQL("insert into lineage.parity ({}) values ({}) on conflict do nothing").format(
+_INSERT = sql.SQL("insert into mliot.parity ({}) values ({}) on conflict do nothing").format(
     sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join(map(sql.Placeholder, _COLUMNS))
 )
 

@@ -108,13 +108,13 @@ class _Look:
         """
         late: dict[str, set[str]] = defaultdict(set)
         on_time: set[str] = set()
-        for frame_id, row, partition, arrived_ms, end_ms, newest_before_ms, served in _rows(
+        for frame_id, row, partition, arrived_ms, end_ms, reached_before_ms, served in _rows(
             self.con, statements.unserved_frames(model, self.longest_ms, span.from_ms)
         ):
             if may_be_late(
                 arrived_ms,
                 end_ms,
-                before=PartitionTime(newest_before_ms),
+                before=PartitionTime(reached_before_ms),
                 passed_ms=self.closings.passed_ms(end_ms),
                 ahead_ms=self.closings.ahead_ms(end_ms, partition),
                 grace_ms=self.grace_ms,

@@ -162,13 +162,13 @@ def unserved_frames(model: FeatureModel, longest_ms: int, from_ms: int) -> str:
         with frames as (
             select frame_id, {row} as feature_id, kafka_partition, kafka_offset, arrived_ms,
                 event_ms - event_ms % {length} + {length} as end_ms,
-                coalesce(max(event_ms) over (
+                coalesce(max(least(event_ms, arrived_ms)) over (
                     partition by kafka_partition order by kafka_offset rows between unbounded preceding and 1 preceding
-                ), 0) as newest_before_ms
+                ), 0) as reached_before_ms
             from history.staging.frames
             where event_ms >= {from_ms} and {_OF_NOW.format("address")}
         )
-        select f.frame_id, f.feature_id, f.kafka_partition, f.arrived_ms, f.end_ms, f.newest_before_ms, s.feature_id is not null as served
+        select f.frame_id, f.feature_id, f.kafka_partition, f.arrived_ms, f.end_ms, f.reached_before_ms, s.feature_id is not null as served
         from frames f
         join known using (kafka_partition)
         left join served s using (feature_id)

@@ -19,6 +19,7 @@ class Arrived(NamedTuple):
     kafka_offset: int
     event_ms: int
     frame_id: str
+    arrived_ms: int
 
 
 @dataclass
@@ -56,7 +57,7 @@ class OpenFrames:
         """
         judged = Judged()
         late: set[str] = set()
-        for partition, offset, event_ms, frame_id in frames:
+        for partition, offset, event_ms, frame_id, _ in frames:
             if frame_id in self._ids or frame_id in late:
                 judged.unwanted.append((partition, offset))
                 continue

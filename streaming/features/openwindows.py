@@ -23,6 +23,7 @@ from mliot.featuremodels import (
     WindowModel,
     create_stream_schema,
 )
+from mliot.frames import reached_ms
 from mliot.messages import Feature, Window
 from streaming.features.openframes import Arrived, OpenFrames
 from streaming.features.statements import PreparedStatements
@@ -37,12 +38,12 @@ VACUUM_ROWS = 20_000
 
 @dataclass
 class Added:
-    """What became of added records: addresses by fate, the frame-grain feature rows, and the latest event time a partition."""
+    """What became of added records: addresses by fate, the frame-grain feature rows, and how far event time has come by partition."""
 
     counts: Counter[str] = field(default_factory=Counter)
     unreadable: list[Record] = field(default_factory=list)
     features: list[Feature] = field(default_factory=list)
-    latest_event_ms: dict[int, int] = field(default_factory=dict)
+    reached_ms: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -114,8 +115,8 @@ class OpenWindows:
             read = {(frame.kafka_partition, frame.kafka_offset) for frame in parsed}
             added.unreadable = [record for record in records if (record.partition, record.offset) not in read]
         for frame in parsed:
-            latest = added.latest_event_ms.get(frame.kafka_partition, frame.event_ms)
-            added.latest_event_ms[frame.kafka_partition] = max(latest, frame.event_ms)
+            reached = reached_ms(frame.event_ms, frame.arrived_ms)
+            added.reached_ms[frame.kafka_partition] = max(reached, added.reached_ms.get(frame.kafka_partition, reached))
         judged = self._frames.judge(parsed, self._emitted)
         if judged.used:
             if judged.unwanted:

@@ -12,6 +12,7 @@ Mover = Literal["watermark", "clock"]
 @dataclass
 class Watermark:
     """The minimum over partitions of the latest event time read, less a grace (a maximum would let one partition close another's windows).
+    A frame's event time counts up to its own arrival (:func:`mliot.frames.reached_ms`): a clock that runs ahead makes nobody else late.
 
     A partition that is read to its end and silent for ``idle_ms`` no longer holds the others back. Where all are silent the clock moves
     the watermark, so that a last window closes too; but not before the first frame, or a history that is sent to a waiting service

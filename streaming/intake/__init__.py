@@ -1,1 +1,1 @@
-"""What the bridge alone needs: how many new names an hour may bring."""
+"""What the bridge alone needs: the decoders, and how many new names an hour may bring."""

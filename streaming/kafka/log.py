@@ -115,7 +115,8 @@ class KafkaLog:
         """Reads with a consumer of its own, so that the position of the group's is untouched.
 
         From and up to what an uncommitted reader sees: a commit that has returned may still be writing its markers, and for a committed
-        reader the log ends before the newest records until they are there.
+        reader the log ends before the newest records until they are there. However much there is to read: :class:`Transient` only where
+        nothing came for as long as a commit may take.
         """
         config = self._settings.client(
             **{
@@ -142,18 +143,23 @@ class KafkaLog:
         left = set(effect.numbers)
         deadline = Deadline.after(self._clock, self._settings.transaction_s)
         while left:
+            came = False
             for message in consumer.consume(5000, 0.2):
                 error = message.error()
                 if error is None:
+                    came = True
                     yield _record(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     partition, offset = _end(message)
-                    if offset >= ends[partition]:
+                    if offset >= ends[partition] and partition in left:
+                        came = True
                         left.discard(partition)
                 else:
                     raise KafkaException(error)
-            if left and deadline.passed():
-                raise Transient(self._away(f"recall of {effect.topic} did not reach the end"))
+            if came:
+                deadline = Deadline.after(self._clock, self._settings.transaction_s)
+            elif left and deadline.passed():
+                raise Transient(self._away(f"recall of {effect.topic} came no further for {self._settings.transaction_s:g} s"))
 
     def lag(self) -> int | None:
         """Offsets not yet read of what this instance is assigned; None while that is not known. Never waits."""

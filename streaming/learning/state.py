@@ -11,9 +11,9 @@ from math import isnan, nan
 
 import msgspec
 
+from learning.tasks import load_task
 from mliot.messages import Feature, Label
 from mliot.usecase import UseCase
-from streaming.learning.learner import learner_for
 from streaming.learning.timequeue import TimeQueue
 
 PATIENCE_MS = 3_600_000
@@ -56,7 +56,7 @@ class State:
 
     def __init__(self, use_case: UseCase) -> None:
         self.use_case = use_case
-        self.learner = learner_for(use_case)
+        self.learner = load_task(use_case.kind).online(use_case)
         self.event_ms: dict[int, int] = {}
         self.rows: dict[str, HeldRow] = {}
         self.labels: dict[str, HeldLabel] = {}

@@ -211,6 +211,7 @@ def _every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
 def _account(effect: Effect, status: ServiceStatus, lag: Callable[[], int | None]) -> None:
     if isinstance(effect, Commit | Deliver):
         status.count(effect.outcome.counts)
+        status.ahead(effect.outcome.ahead_ms)
         status.problem(effect.outcome.problem)
         _tell(status, effect.outcome)
     elif isinstance(effect, Save):

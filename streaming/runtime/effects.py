@@ -102,6 +102,8 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     refused: set[str] = field(default_factory=set)
     """Addresses of the records that became dead letters."""
+    ahead_ms: dict[str, int] = field(default_factory=dict)
+    """The devices whose clocks run ahead, and by how much."""
     problem: str = ""
     """What people should look at although the service works, from this outcome on until the next; '' for nothing."""
     withheld: Mapping[str, str] | None = None

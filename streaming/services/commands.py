@@ -16,7 +16,7 @@ from mliot.devicemessages import COMMAND_TOPIC, DeviceCommand
 from mliot.fields import is_name, plain
 from mliot.messages import Ack, Command, CommandState, Prediction, command_id, decode, place_of, traceparent_of
 from mliot.settings import Settings
-from mliot.usecase import Action, UseCase, load_use_cases
+from mliot.usecase import Action, UseCase
 from streaming.adapters.mqtt import MqttBroker
 from streaming.process import main, serve
 from streaming.runtime.driver import broker_performers
@@ -36,6 +36,7 @@ from streaming.runtime.effects import (
     Record,
     Seek,
 )
+from usecases import load_use_cases
 
 PREDICTIONS = "stream-prediction"
 ACKS = "stream-ack"

@@ -11,12 +11,12 @@ import msgspec
 from mliot.featuremodels import load_feature_models
 from mliot.messages import Frame, Window, decode, readable, traceparent_of
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from streaming.features.labels import LabelSource, label_sources, labels_in
 from streaming.features.openwindows import Added, Closed, OpenWindows
 from streaming.features.watermark import Watermark
 from streaming.process import main, serve
 from streaming.runtime.effects import Assignment, Batch, Commit, Effects, Open, Outcome, Partition, Position, Read, Recall, Record, Seek
+from usecases import load_use_cases
 from warehouse.dbt import compile_for_stream
 
 FRAMES = "stream-frame"
@@ -115,7 +115,7 @@ def _add(windows: OpenWindows, batch: Batch, at: Mapping[Partition, int], waterm
     for past, records in ((True, reread), (False, new)):
         if records:
             added = windows.add(records, past=past, now_ms=batch.now_ms)
-            watermark.observe({Partition(FRAMES, number): ms for number, ms in added.latest_event_ms.items()}, batch.now_ms)
+            watermark.observe({Partition(FRAMES, number): ms for number, ms in added.reached_ms.items()}, batch.now_ms)
             fresh = None if past else added
     return fresh
 

@@ -16,7 +16,7 @@ from learning.answers import MAX_BYTES, MAX_ROWS
 from mliot.featuremodels import load_feature_models
 from mliot.messages import Feature, Prediction, decode
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.adapters.model import ModelClient
 from streaming.process import main, serve
 from streaming.runtime.driver import model_performers
@@ -36,6 +36,7 @@ from streaming.runtime.effects import (
     Scores,
     Seek,
 )
+from usecases import load_use_cases
 from warehouse.dbt import compile_for_stream
 
 TOPIC = "stream-feature"

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from learning.models.online import Answer
 from mliot.errors import Rejected
 from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.learning.changelog import MAX_PIECE_BYTES, Took, restored
-from streaming.learning.learner import Answer
 from streaming.learning.merge import EventTimeMerge, Item
 from streaming.learning.state import State
 from streaming.process import main, serve
 from streaming.runtime.effects import Assignment, Batch, Commit, Effects, Open, Outcome, Position, Read, Recall, Record, Seek
+from usecases import load_use_cases
 
 FEATURES = "stream-feature"
 LABELS = "stream-label"

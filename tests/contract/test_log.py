@@ -302,6 +302,23 @@ def test_recall_reads_what_is_recent_and_leaves_the_position(world: World) -> No
     assert values(drained(log, 1)) == ["1"]
 
 
+def test_a_tombstone_comes_back_as_one(world: World) -> None:
+    """A record without a value, by which a key is taken back: to whoever reads and whoever recalls, among what is written with it."""
+    writer = world.restart("copier")
+    opened(writer, world.source)
+    committed(writer, world, [], "", "stands")
+    out = Outcome("s", 0)
+    out.emits += [Emit(world.target, "k", b"", "", 6000), Emit(world.target, "other", b"new", "", 6001)]
+    writer.commit(Commit(out, {}))
+    wanted = [("k", b"", 6000), ("k", b"stands", 5000), ("other", b"new", 6001)]
+    recalled = attempt(lambda: writer.recall(Recall(world.target, tuple(range(PARTITIONS)), 0)))
+    assert sorted((record.key, record.value, record.timestamp_ms) for record in recalled) == wanted
+    assert values([record for record in recalled if record.key == "k"]) == ["stands", ""], "in the order in which they were written"
+    reader = world.restart("reader")
+    opened(reader, world.target)
+    assert sorted((record.key, record.value, record.timestamp_ms) for record in drained(reader, 3)) == wanted
+
+
 def test_a_committed_reader_stops_at_an_open_transaction(world: World) -> None:
     log = world.restart("reader")
     assignment = opened(log, world.target)

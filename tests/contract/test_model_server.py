@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from learning.answers import MAX_ROWS
 from learning.store import ModelStore
 from mliot.errors import Transient
-from mliot.usecase import load_use_cases
 from streaming.adapters.model import ModelClient
 from streaming.runtime.effects import Champion, Champions, ModelServer, NotScored, Score, Scores
 from streaming.simulated import SimulatedModelServer
+from usecases import load_use_cases
 
 FLOW = load_use_cases()["water_flow"]
 FAN = load_use_cases()["fan_speed"]

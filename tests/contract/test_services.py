@@ -11,16 +11,18 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Ack, Command, DeadLetter, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import load_use_cases
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
 from streaming.runtime.effects import Deliver, Emit, Positions, Read, Receive, Save, Score, Service
 from streaming.services import bridge, commands, features, inference, online, store
 from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, SimulatedStore, as_declared
+from usecases import load_use_cases
 
 START = 1_764_000_000_000
 MINUTE = 60_000
 USE_CASES = load_use_cases()
+DECODERS = load_decoders()
 
 
 def feature(minute: int, place: str = "room-1") -> Feature:
@@ -182,7 +184,9 @@ class TestBridge(ServiceContract):
 
     def service(self, world: World) -> Service:
         def decided(batch):
-            return bridge.decide(batch, measurements=load_measurements(), retention_ms=10**12, now_ms=world.kafka.clock.now_ms())
+            return bridge.decide(
+                batch, decoders=DECODERS, measurements=load_measurements(), retention_ms=10**12, now_ms=world.kafka.clock.now_ms()
+            )
 
         return lambda: bridge.bridge(3, decided)
 

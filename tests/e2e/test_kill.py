@@ -6,9 +6,9 @@ import pytest
 
 from learning.store import ModelStore
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from tests.e2e.publisher import Publisher
 from tests.e2e.stack import Stack, running, until
+from usecases import load_use_cases
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 VICTIMS = (*SERVICES, "endpoint", "postgres", "kafka", "artemis")

@@ -23,10 +23,10 @@ from mliot.frames import frame_id
 from mliot.messages import Prediction, decode
 from mliot.mqtt import MqttClient
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from tests.e2e.clients import asking
 from tests.e2e.dagster_page import Dagster
 from tests.e2e.stack import Stack, running, until
+from usecases import load_use_cases
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -38,7 +38,7 @@ from datetime import timedelta
 from mliot.usecase import Gate, Label, Linear, RandomForest, UseCase
 
 COMFORT = UseCase(
-    name="next_temperature", title="Temperature in a minute", kind="number", unit="°C",
+    name="next_temperature", title="Temperature in a minute", kind="regression", unit="°C",
     features="features_place_1m", columns=("temperature_avg", "humidity_avg", "luminosity_avg"),
     label=Label(measurement="temperature", statistic="avg", horizon=timedelta(minutes=1)),
     candidates=({candidate},), gate=Gate(over_baseline=-100, p99_ms=1000), retrain_cron="0 0 29 2 *")

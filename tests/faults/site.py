@@ -18,13 +18,13 @@ import psutil
 
 from learning.store import ModelStore
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from stack import artemis, postgres, supervise
 from stack.processes import of_stack
 from tests.constantmodel import save_constant_model
 from tests.e2e.stack import Stack, running, settings_of_its_own
 from tests.faults.kafkaproxy import KafkaProxy
 from tests.faults.proxy import Proxy
+from usecases import load_use_cases
 
 SERVERS = ("artemis", "kafka", "postgres", "endpoint")
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")

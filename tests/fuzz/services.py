@@ -8,9 +8,9 @@ from typing import Any
 from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC, DeadLetter
-from mliot.usecase import load_use_cases
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.effects import (
     Assignment,
     Batch,
@@ -40,18 +40,20 @@ from tests.fuzz import invariants
 from tests.fuzz.corpus import Input
 from tests.fuzz.invariants import require
 from tests.fuzz.mutator import NOW_MS
+from usecases import load_use_cases
 
 RETENTION_MS = 120 * 86_400_000
 ROWS = 128
 SCORES = (1.0, 2.0, 7.5, 1e308, float("nan"), float("inf"))
 """What a model server may answer; the JSON of a real one holds no such thing as the last two, but a model computes them."""
 _MEASUREMENTS = load_measurements()
+_DECODERS = load_decoders()
 
 
 def bridged(inputs: Sequence[Input]) -> tuple[Counter[str], list[Emit]]:
     """What the bridge makes of MQTT messages: how many of each fate, and the records."""
     batch = [Received(on, data, "", NOW_MS, (1, n)) for n, (on, data) in enumerate(inputs)]
-    outcome = bridge.decide(batch, measurements=_MEASUREMENTS, retention_ms=RETENTION_MS, now_ms=NOW_MS)
+    outcome = bridge.decide(batch, decoders=_DECODERS, measurements=_MEASUREMENTS, retention_ms=RETENTION_MS, now_ms=NOW_MS)
     return invariants.bridged(batch, outcome), outcome.emits
 
 

@@ -29,7 +29,8 @@ NAME = "fan_level"
 USE_CASE = """
 from datetime import timedelta
 from mliot.usecase import Gate, HistGradientBoosting, Label, Linear, RandomForest, UseCase
-USE_CASE = UseCase(name="fan_level", title="Fan level", kind="class", unit="level", classes=(0, 1, 2, 3), features="features_place_1m",
+USE_CASE = UseCase(name="fan_level", title="Fan level", kind="classification", unit="level", classes=(0, 1, 2, 3),
+    features="features_place_1m",
     columns=("temperature_avg", "humidity_avg", "dew_point_avg"),
     label=Label(measurement="fan_speed", sensor="iot_sensor_0", arrives_after=timedelta(minutes=10)),
     candidates=({candidates},), gate=Gate(over_baseline={over_baseline}), places="0{{9}}")

@@ -23,15 +23,15 @@ from mliot.clock import Deadline, SystemClock
 from mliot.errors import Rejected, Transient, UserError
 from mliot.frames import parse_frame
 from mliot.journal import read_journals
-from mliot.lorawan import UPLINK_FILTERS, decode_uplink
 from mliot.measurements import load_measurements
 from mliot.messages import DeadLetter
 from mliot.mqtt import MqttClient, Received
 from mliot.services import SERVICES, metrics_port
 from mliot.settings import Settings
 from stack.standalone import StandaloneServer
+from streaming.intake.decoders import load_decoders
 
-FRAME_FILTERS = ("iot-frames-model", "iot-frames-sensor", "iot/+/frames", *UPLINK_FILTERS)
+DECODERS = load_decoders()
 CLOCK = SystemClock()
 MINUTE_MS = 60_000
 KNOWN = load_measurements()
@@ -75,13 +75,14 @@ class Listener:
 
 def _id(received: Received) -> str:
     try:
+        (body,) = DECODERS.bodies(received.topic, received.payload)
         return parse_frame(
             received.payload,
             mqtt_topic=received.topic,
             arrived_ms=CLOCK.now_ms(),
             measurements=KNOWN,
             retention_ms=10**10,
-            body=decode_uplink(received.topic, received.payload),
+            body=body,
         ).frame_id
     except Rejected as reason:
         return DeadLetter.of(received.payload, source=received.topic, service="bridge", reason=str(reason), at_ms=0).dead_id
@@ -130,7 +131,7 @@ def is_live(settings: Settings) -> bool:
 
 
 def test_all_that_the_fleet_journals_arrives_in_time_bad_messages_included(settings: Settings) -> None:
-    with listening_to(settings, *FRAME_FILTERS) as listener:
+    with listening_to(settings, *DECODERS.subscriptions) as listener:
         # faults are rare: five hours hold some, whatever the hour is
         with fleet(settings, MLIOT_FLEET_FAULTS="bad_json,spike", MLIOT_FLEET_HISTORY_DAYS="0.2") as process:
             until(lambda: is_live(settings), 120, "history sent")
@@ -166,7 +167,7 @@ def _get(settings: Settings, path: str) -> bytes:
 
 
 def test_a_fleet_killed_and_started_again_sends_nothing_else_and_its_history_once(settings: Settings) -> None:
-    with listening_to(settings, *FRAME_FILTERS) as listener:
+    with listening_to(settings, *DECODERS.subscriptions) as listener:
         with fleet(settings) as process:
             until(lambda: is_live(settings), 120, "history sent")
             process.kill()

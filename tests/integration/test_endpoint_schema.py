@@ -10,8 +10,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
-from mliot.usecase import load_use_cases
 from tests.integration.test_serving import Server, insert_feature, put_in_charge, server
+from usecases import load_use_cases
 
 __all__ = ["server"]
 pytestmark = pytest.mark.stack

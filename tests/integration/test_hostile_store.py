@@ -15,13 +15,13 @@ from lineage.trace_rows import find, read_chain
 from mliot.cli import build
 from mliot.messages import TOPICS
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from streaming.runtime.effects import Emit, Partition, Record, Save
 from streaming.services.store import KINDS, decide
 from streaming.sinks.postgres import PostgresStore
 from tests.builtingrains import GRAINS
 from tests.fuzz.corpus import Input, giants, load
 from tests.fuzz.services import bridged
+from usecases import load_use_cases
 
 pytestmark = pytest.mark.stack
 NOW_MS = 1_764_000_000_000

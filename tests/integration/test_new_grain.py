@@ -27,13 +27,13 @@ from mliot.grains import Grains
 from mliot.measurements import load_measurements
 from mliot.messages import MESSAGES, Feature, Frame, Label, Message, Window
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from mliot_dagster.definitions import compose
 from streaming.features.labels import label_sources, labels_in
 from streaming.features.openwindows import OpenWindows
 from streaming.runtime.effects import Partition, Record, Save
 from streaming.services.store import decide
 from streaming.sinks.postgres import PostgresStore
+from usecases import load_use_cases
 from warehouse.access import open_warehouse, writing
 from warehouse.dbt import build, check_declarations, feature_models
 from warehouse.raw import create_raw_tables
@@ -43,7 +43,7 @@ NAME, MODEL, LENGTH = "soon", "features_place_5m", 300_000
 USE_CASE = """
 from datetime import timedelta
 from mliot.usecase import Label, Linear, UseCase
-SOON = UseCase(name="soon", title="Temperature in five minutes", kind="number", unit="°C", features="features_place_5m",
+SOON = UseCase(name="soon", title="Temperature in five minutes", kind="regression", unit="°C", features="features_place_5m",
     columns=("humidity_avg", "temperature_avg"), label=Label(measurement="temperature", statistic="avg", horizon=timedelta(minutes=5)),
     candidates=(Linear(),))
 """
@@ -126,7 +126,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, postgres_server: object) -> 
         for kind in (Frame, Window, Feature, Label):
             partition = Partition(kind.topic_name, 0)
             rows = made.records(kind)
-            store.save(Save(decide(rows, NOW_MS), len(rows), {partition: 0}, {partition: len(rows)}))
+            store.save(Save(decide(rows, NOW_MS)[0], len(rows), {partition: 0}, {partition: len(rows)}))
     build(settings)
     return made
 

@@ -19,13 +19,13 @@ from mliot.errors import MliotError, UserError
 from mliot.featuremodels import FeatureModels
 from mliot.messages import MESSAGES, Command, Feature, Frame, Prediction, decode
 from mliot.settings import Settings
-from mliot.usecase import load_use_cases
 from stack.environment import environment
 from stack.standalone import StandaloneServer
 from streaming.runtime.effects import Record, Save
 from streaming.services.store import decide
 from streaming.sinks.postgres import PostgresStore
 from tests.simulation.test_decide_again import World
+from usecases import load_use_cases
 
 pytestmark = pytest.mark.stack
 WAIT_S = 30
@@ -48,7 +48,7 @@ def settings(free_ports: Callable[[int], list[int]]) -> Iterator[Settings]:
 def world(settings: Settings, models: FeatureModels, save_constant_model) -> World:
     store = ModelStore(settings.models_path)
     versions = {
-        name: save_constant_model(store, use_case, 2.0 if use_case.kind == "class" else 30.0) for name, use_case in load_use_cases().items()
+        name: save_constant_model(store, use_case, 2.0 if use_case.classes else 30.0) for name, use_case in load_use_cases().items()
     }
     made = World(models, store, versions, HOURS)
     made.run()

@@ -20,8 +20,8 @@ import psycopg
 import pytest
 
 from learning.store import ModelStore
-from mliot.usecase import load_use_cases
 from stack.standalone import StandaloneServer
+from usecases import load_use_cases
 
 pytestmark = pytest.mark.stack
 USE_CASES = load_use_cases()

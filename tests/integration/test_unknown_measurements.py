@@ -45,7 +45,7 @@ def record(offset: int, device: str, **payload: float) -> Record:
 
 def save(dsn: str, records: list[Record], before: int, after: int) -> None:
     with PostgresStore(dsn, known=KNOWN) as store:
-        store.save(Save(decide(records, NOW_MS), len(records), {PARTITION: before}, {PARTITION: after}))
+        store.save(Save(decide(records, NOW_MS)[0], len(records), {PARTITION: before}, {PARTITION: after}))
 
 
 def rows(dsn: str) -> list[tuple[Any, ...]]:

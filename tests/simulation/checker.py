@@ -93,7 +93,8 @@ def closed_early(world: World, seen: Evidence, row: Row, body: dict[str, Any]) -
         latest = max(each.ended_ms for each in seen.transactions[: row.transaction + 1]) + world.plan.turned_back_ms
     else:
         read = {place: position for place, (position, _) in transaction.positions.items()}
-        latest = max((b["event_ms"] for r, b in seen.bodies("stream-frame") if r.offset < read.get((r.topic, r.partition), 0)), default=0)
+        bodies = (b for r, b in seen.bodies("stream-frame") if r.offset < read.get((r.topic, r.partition), 0))
+        latest = max((min(body["event_ms"], body["arrived_ms"]) for body in bodies), default=0)
     if body["end_ms"] > latest - world.plan.grace_ms:
         yield f"window {body['window_id']} was closed by the {body['closed_by']} {body['end_ms'] - latest + world.plan.grace_ms} ms early"
 

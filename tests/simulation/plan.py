@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 
 START_MS = 1_764_000_000_000 - 30_000
 """Half a minute before a full hour: a world of a minute and more closes minutes and an hour."""
-SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+MAX_AHEAD_MS = 5 * MINUTE - 21 * SECOND
+"""What the bridge takes, though the platform's own clock be set back meanwhile."""
 Kind = Literal["frame", "poison"]
 ROOM = ("temperature", "humidity")
 
@@ -96,6 +98,7 @@ POISONED = ("stream-frame", "stream-feature", "stream-prediction", "stream-label
 def plan_of(seed: int) -> Plan:
     rng = random.Random(f"plan {seed}")
     until_ms = START_MS + rng.choice((65, 65, 75, 125)) * SECOND
+    clocks = _clocks(random.Random(f"clocks {seed}"))
     chosen = {fault: share for fault, share in SHARES.items() if rng.random() < 0.6}
     weight = rng.choice((0.5, 1, 2))
     return Plan(
@@ -105,7 +108,7 @@ def plan_of(seed: int) -> Plan:
         grace_ms=rng.choice((2, 5, 10)) * SECOND,
         idle_ms=rng.choice((3, 8, 20)) * SECOND,
         champion=rng.random() < 0.8,
-        messages=tuple(_messages(rng, until_ms)),
+        messages=tuple(_messages(rng, until_ms, clocks)),
         shares={fault: min(share * weight, 0.9) for fault, share in chosen.items()},
         happenings=tuple(sorted([*_happenings(rng, until_ms), *_refusals(random.Random(f"refusals {seed}"), until_ms)])),
         step_crash=rng.choice((0, 0.002, 0.006)),
@@ -121,7 +124,19 @@ def frame(device: Device, event_ms: int, value: float) -> bytes:
     return json.dumps({"id": device.name, "name": device.name, "place_id": device.place, "payload": payload}).encode()
 
 
-def _messages(rng: random.Random, until_ms: int) -> list[Published]:
+def _clocks(rng: random.Random) -> dict[str, int]:
+    """By how much each device's clock is ahead: of one in six anything from a day behind to as far ahead as is allowed."""
+    wrong = (-DAY, -HOUR, -MINUTE, -5 * SECOND, 0, 5 * SECOND, MINUTE, MAX_AHEAD_MS)
+    return {device.name: _between(rng, wrong) if rng.random() < 1 / 6 else 0 for device in FLEET}
+
+
+def _between(rng: random.Random, steps: tuple[int, ...]) -> int:
+    """Somewhere between two neighbours, any two as likely: so that small errors are drawn as well as large ones."""
+    at = rng.randrange(len(steps) - 1)
+    return rng.randint(steps[at], steps[at + 1])
+
+
+def _messages(rng: random.Random, until_ms: int, clocks: dict[str, int]) -> list[Published]:
     found: list[Published] = []
     for device in FLEET:
         at_ms = START_MS + rng.randrange(10 * SECOND)
@@ -130,7 +145,8 @@ def _messages(rng: random.Random, until_ms: int) -> list[Published]:
             event_ms = at_ms - rng.randrange(300)
             if rng.random() < 0.12:
                 event_ms -= rng.randrange(40 * SECOND)  # it had no network for a while
-            message = Published(at_ms, f"iot/{device.name}/frames", frame(device, event_ms, round(rng.uniform(0, 19.5), 1)), "frame")
+            stamp_ms = event_ms + clocks[device.name]
+            message = Published(at_ms, f"iot/{device.name}/frames", frame(device, stamp_ms, round(rng.uniform(0, 19.5), 1)), "frame")
             found.append(message)
             if rng.random() < 0.06:
                 found.append(message._replace(at_ms=at_ms + rng.randrange(20 * SECOND)))  # the device missed the broker's answer

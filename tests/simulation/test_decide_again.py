@@ -20,20 +20,23 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Command, Feature, Label, Message, Prediction, Window, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
 from streaming.runtime.effects import Champion, Champions, Score, Scored, Scores, Service
 from streaming.services import bridge, commands, features, inference, online
 from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog
 from tests.simulation.test_one_frame_through import RETENTION_MS, START_MS, frame
+from usecases import load_use_cases
 
 MINUTE, HOUR = 60_000, 3_600_000
 HOURS = 26
 LIVE = 10
 """The last so many minutes are decided as they pass, so that commands follow; the hours before are caught up with."""
 GRACE_MS = 5000
+DECODERS = load_decoders()
 
 
 class Endpoint:
@@ -110,7 +113,7 @@ class World:
         sources = label_sources(cases, self.models)
 
         def decided(batch):
-            return bridge.decide(batch, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
+            return bridge.decide(batch, decoders=DECODERS, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
 
         return {
             "bridge": lambda: bridge.bridge(500, decided),
@@ -171,9 +174,7 @@ class Silent:
 def world(models: FeatureModels, save_constant_model, tmp_path_factory: pytest.TempPathFactory) -> World:
     store = ModelStore(tmp_path_factory.mktemp("models"))
     use_cases = load_use_cases()
-    versions = {
-        name: save_constant_model(store, use_case, 2.0 if use_case.kind == "class" else 30.0) for name, use_case in use_cases.items()
-    }
+    versions = {name: save_constant_model(store, use_case, 2.0 if use_case.classes else 30.0) for name, use_case in use_cases.items()}
     made = World(models, store, versions)
     made.run()
     return made

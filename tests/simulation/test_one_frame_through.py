@@ -10,16 +10,18 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Command, DeadLetter, Feature, Frame, Prediction, Window, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import load_use_cases
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.driver import broker_performers, drive, log_performers, model_performers
 from streaming.runtime.effects import Service
 from streaming.services import bridge, commands, features, inference
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedModelServer, as_declared
+from usecases import load_use_cases
 
 START_MS = 1_764_000_000_000
 RETENTION_MS = 30 * 86_400_000
+DECODERS = load_decoders()
 
 
 def frame(device: str, event_ms: int, place: str = "room-1", **values: float) -> bytes:
@@ -42,7 +44,9 @@ class World:
 
     def bridge(self) -> None:
         def decided(batch):
-            return bridge.decide(batch, measurements=load_measurements(), retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
+            return bridge.decide(
+                batch, decoders=DECODERS, measurements=load_measurements(), retention_ms=RETENTION_MS, now_ms=self.clock.now_ms()
+            )
 
         log = SimulatedLog(self.kafka, "bridge", self.faults)
         self._run("bridge", lambda: bridge.bridge(100, decided), log, lambda: self.broker.idle_reads > 1)

@@ -11,12 +11,12 @@ from lineage.decide_again import online_answers as learn
 from mliot.clock import ManualClock
 from mliot.messages import CHECKPOINT_TOPIC, Feature, Label, Prediction, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import load_use_cases
 from streaming.learning.merge import Item
 from streaming.runtime.driver import drive, log_performers
 from streaming.runtime.effects import Emit, Partition
 from streaming.services import online
 from streaming.simulated import Crash, Faults, SimulatedKafka, SimulatedLog
+from usecases import load_use_cases
 
 START_MS = 1_764_000_000_000
 MINUTE = 60_000

@@ -6,12 +6,12 @@ import pytest
 
 from mliot.clock import ManualClock
 from mliot.featuremodels import FeatureModels
-from mliot.messages import Label, Window, decode
+from mliot.messages import Window, decode
 from streaming.features.openwindows import OpenWindows
 from streaming.runtime.effects import Commit, Emit, Open, Partition, Publish, Read, Rewound
-from streaming.services import commands, features, online
+from streaming.services import commands, features
 from streaming.simulated import SimulatedBroker, SimulatedKafka, SimulatedLog
-from tests.contract.test_services import MINUTE, START, USE_CASES, feature, frame_value, prediction
+from tests.contract.test_services import MINUTE, START, USE_CASES, frame_value, prediction
 
 FRAMES = [Partition("stream-frame", number) for number in range(2)]
 
@@ -86,22 +86,6 @@ def test_a_commit_while_reading_again_forgets_nothing_that_is_needed(models: Fea
     perform(log, effects.send(batch._replace(at_end=frozenset())))
     assert note(kafka, 1)["oldest"] == 0
     assert note(kafka, 0)["oldest"] == 0
-
-
-def test_a_learner_that_reads_again_forgets_no_row_that_waits() -> None:
-    kafka = SimulatedKafka(ManualClock(START + 100 * MINUTE), partitions=1)
-    kafka.append([Emit("stream-feature", "room-1", feature(0).encode())])
-    until(online.online(USE_CASES, 10, (0,)), SimulatedLog(kafka, "online"), Read, times=2)
-    nobodys = Label(use_case="none", feature_id="x", key="room-1", place_id="room-1", label_ms=START, available_ms=START, value=0.0)
-    kafka.append([Emit("stream-label", "room-1", nobodys.encode())])
-    log = SimulatedLog(kafka, "online")
-    effects = online.online(USE_CASES, 10, (0,))
-    until(effects, log, Read)
-    rows = Partition("stream-feature", 0)
-    log._at[rows] = 10**9
-    batch = log.read(Read(10))
-    perform(log, effects.send(batch._replace(at_end=frozenset())))
-    assert kafka.committed("online")[rows].note == "0"
 
 
 def test_who_is_evicted_is_told_by_what_it_reads() -> None:

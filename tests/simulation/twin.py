@@ -37,11 +37,15 @@ class Frame:
 
 @dataclass
 class Owed:
-    """``windows`` and ``frames`` by id, each with the number of the transaction that owes it; ``counts`` as they must have been counted."""
+    """``windows`` and ``frames`` by id, each with the number of the transaction that owes it; ``counts`` as they must have been counted.
+
+    ``late``: frames by id, each with the end of a window that had closed before it was read.
+    """
 
     windows: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     frames: dict[str, tuple[int, Frame]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    late: list[tuple[str, int]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -87,7 +91,10 @@ class _Partition:
             return
         frame, name = Frame(row, row.body), row.body["frame_id"]
         ends = {start + GRAINS[grain][1] for grain, _, start in frame.spans()}
-        if name in self.open or name in batch:
+        again = name in self.open or name in batch
+        if not again:
+            self.found.late += [(name, end) for end in ends if end <= self.closed_ms]
+        if again:
             self.found.counts["duplicate"] += 1
         elif max(ends) <= self.closed_ms:
             self.found.counts["late"] += 1

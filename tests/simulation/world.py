@@ -14,9 +14,10 @@ from mliot.errors import Transient
 from mliot.measurements import load_measurements
 from mliot.messages import CHECKPOINT_TOPIC
 from mliot.services import ServiceStatus
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.features.labels import label_sources
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.kafka.transactions import TransactionalProducer, Transactions
 from streaming.runtime.driver import Driver, broker_performers, log_performers, model_performers
 from streaming.runtime.effects import Acknowledge, Deliver, Emit, Partition, Positions, Read, Recall, Record, Save, Service
@@ -24,9 +25,11 @@ from streaming.services import bridge, commands, features, inference, online, st
 from streaming.simulated import Crash, Faults, SimulatedBroker, SimulatedKafka, SimulatedLog, SimulatedStore
 from tests.simulation.plan import FLEET, HOUR, MINUTE, SECOND, START_MS, Happening, Plan, frame
 from tests.simulation.surroundings import GONE, WANTED, Databases, Fans, ModelServer, WorldClock
+from usecases import load_use_cases
 
 SERVICES = ("bridge", "features", "inference", "online", "store", "commands")
 PARTITIONS = 2
+DECODERS = load_decoders()
 MAX_STEPS = 30_000
 RETENTION_MS = 30 * 24 * HOUR
 DWELL_S, TIME_TO_LIVE_S, CHANGES_AN_HOUR, STALEST_S = 10, 15, 2, 180
@@ -110,6 +113,7 @@ class World:
     tell: Callable[[str], object] = lambda _: None
     reads: list[tuple[str, Record]] = field(default_factory=list)
     published: list[tuple[str, bytes]] = field(default_factory=list)
+    published_ms: dict[bytes, int] = field(default_factory=dict)
     foreign: list[tuple[str, bytes]] = field(default_factory=list)
     fresh: list[bytes] = field(default_factory=list)
     stuck: str = ""
@@ -237,7 +241,9 @@ class World:
             measurements = known_measurements()
 
             def decided(batch):
-                return bridge.decide(batch, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms())
+                return bridge.decide(
+                    batch, decoders=DECODERS, measurements=measurements, retention_ms=RETENTION_MS, now_ms=self.clock.now_ms()
+                )
 
             return lambda: (first_acknowledged if self.switches.acknowledge_first else bridge.bridge)(rows, decided)
         sources = label_sources(cases, self.databases.models)
@@ -359,6 +365,7 @@ class World:
 
     def _publish(self, topic: str, payload: bytes) -> None:
         self.published.append((topic, payload))
+        self.published_ms.setdefault(payload, self.clock.now_ms())
         self.broker.offer(topic, payload)
 
     # The end

@@ -9,7 +9,8 @@ from mliot.messages import TOPICS
 from mliot.services import SERVICES
 from mliot.settings import PREFIX, Settings
 from mliot.settings_docs import env_example, settings_page
-from streaming.services.bridge import SUBSCRIPTIONS
+from streaming.intake.decoders import load_decoders
+from streaming.services.bridge import subscriptions
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,7 +39,7 @@ def test_architecture_names_every_topic_and_service() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     assert [topic for topic in TOPICS if topic not in text] == []
     assert [service for service in SERVICES if service not in text] == []
-    assert [topic for topic in SUBSCRIPTIONS if topic not in text] == []
+    assert [topic for topic in subscriptions(Settings(_env_file=None), load_decoders()) if topic not in text] == []
 
 
 def test_every_decision_is_in_the_list() -> None:

@@ -13,16 +13,16 @@ import pytest
 MAY_IMPORT = {
     "mliot": set(),
     "devices": {"mliot"},
-    "usecases": {"mliot"},
-    "warehouse": {"mliot"},
     "learning": {"mliot"},
-    "streaming": {"mliot", "warehouse", "learning"},
-    "serving": {"mliot", "warehouse", "learning"},
-    "lineage": {"mliot", "warehouse", "learning", "streaming"},
-    "dashboard": {"mliot", "warehouse", "learning", "lineage"},
-    "stack": {"mliot", "warehouse", "lineage"},
+    "usecases": {"mliot", "learning"},
+    "warehouse": {"mliot", "usecases"},
+    "streaming": {"mliot", "learning", "usecases", "warehouse"},
+    "serving": {"mliot", "learning", "usecases", "warehouse"},
+    "lineage": {"mliot", "learning", "usecases", "warehouse", "streaming"},
+    "dashboard": {"mliot", "learning", "usecases", "warehouse", "lineage"},
+    "stack": {"mliot", "usecases", "warehouse", "streaming", "lineage"},
     "assets": {"mliot", "warehouse", "learning", "lineage"},
-    "mliot_dagster": {"mliot", "warehouse", "learning", "assets"},
+    "mliot_dagster": {"mliot", "learning", "usecases", "warehouse", "stack", "assets"},
 }
 """The whole order of the packages: each names only ones that stand above it."""
 PACKAGES = tuple(MAY_IMPORT)

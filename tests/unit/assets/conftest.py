@@ -21,7 +21,7 @@ def use_case() -> UseCase:
     return UseCase(
         name="pump",
         title="Pump",
-        kind="number",
+        kind="regression",
         unit="L/s",
         features="features_place_1m",
         columns=("water_flow_avg",),

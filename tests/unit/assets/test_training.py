@@ -8,12 +8,14 @@ import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 
 from assets import keys
-from assets.figures import as_markdown, judged_figure
+from assets.figures import as_markdown
 from assets.training import candidates_table, failed_tests, interval_text
 from learning.card import Interval
 from learning.gate import Evidence
 from learning.store import ModelStore
-from learning.training.train import Candidate, Judged, Tried
+from learning.tasks import load_task
+from learning.tasks.task import Judged
+from learning.training.train import Candidate, Tried
 from mliot.usecase import UseCase
 
 
@@ -46,10 +48,10 @@ def test_the_table_shows_every_estimator_and_the_chosen_one_beside_baseline_and_
     ]
 
 
-@pytest.mark.parametrize("kind", ["number", "class"])
+@pytest.mark.parametrize("kind", ["regression", "classification"])
 def test_answers_are_drawn_for_either_kind(use_case: UseCase, kind: str) -> None:
-    drawn = use_case.model_copy(update={"kind": kind, "classes": (0, 1, 2, 3) if kind == "class" else ()})
-    markdown = as_markdown(judged_figure(drawn, judged(drawn)), "answers")
+    drawn = use_case.model_copy(update={"kind": kind, "classes": (0, 1, 2, 3) if kind == "classification" else ()})
+    markdown = as_markdown(load_task(kind).figure(drawn, judged(drawn)), "answers")
     assert markdown.startswith("![answers](data:image/png;base64,iVBORw0KGgo")
     assert len(markdown) < 60_000
 

@@ -30,8 +30,8 @@ from dashboard.view.wording import Stamp
 from learning.monitoring.reports import Report
 from mliot.frames import TOO_MANY_NEW
 from mliot.measurements import load_measurements
-from mliot.usecase import load_use_cases
 from tests.builtingrains import GRAINS
+from usecases import load_use_cases
 
 NOW = 1_764_000_030_000
 KNOWN = Known(load_use_cases(), load_measurements(), GRAINS)

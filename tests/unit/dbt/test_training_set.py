@@ -12,9 +12,10 @@ from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.messages import Feature, Label
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from tests.unit.dbt.generated import generated_frames, raw_rows
 from tests.unit.dbt.naive import Comparison, Row, Rows, compare, naive_models
+from usecases import load_use_cases
 from warehouse.access import open_warehouse
 from warehouse.dbt import BuildReport, build
 from warehouse.raw import create_raw_tables
@@ -24,13 +25,13 @@ from datetime import timedelta
 from mliot.usecase import Label, Linear, UseCase
 
 WARMTH = UseCase(
-    name="warmth", title="Temperature in five minutes", kind="number", unit="°C", features="features_sensor_1m",
+    name="warmth", title="Temperature in five minutes", kind="regression", unit="°C", features="features_sensor_1m",
     columns=("temperature_avg", "temperature_slope", "co2_avg"), places="room-[01]",
     label=Label(measurement="temperature", statistic="max", horizon=timedelta(minutes=5), arrives_after=timedelta(seconds=30)),
     candidates=(Linear(),),
 )
 COMFORT = UseCase(
-    name="comfort", title="Comfort as people say", kind="class", classes=(1, 2, 3), features="features_sensor_frame",
+    name="comfort", title="Comfort as people say", kind="classification", classes=(1, 2, 3), features="features_sensor_frame",
     columns=("temperature", "dew_point"), label=Label(), candidates=(Linear(),),
 )
 """

@@ -8,25 +8,27 @@ from devices.faults import Faults
 from devices.outgoing import Outgoing
 from devices.places import REFERENCE_PLACE, RoomPlace, rooms
 from mliot.frames import parse_frame
-from mliot.lorawan import decode_uplink
 from mliot.measurements import load_measurements
 from mliot.messages import Frame
+from streaming.intake.decoders import load_decoders
 
 START_MS = 1_764_000_000_000
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 KNOWN = load_measurements()
+DECODERS = load_decoders()
 
 
 def parsed(outgoing: Outgoing) -> Frame:
     """The frame as the bridge makes it."""
+    (body,) = DECODERS.bodies(outgoing.topic, outgoing.message)
     return parse_frame(
         outgoing.message,
         mqtt_topic=outgoing.topic,
         arrived_ms=outgoing.event_ms,
         measurements=KNOWN,
         retention_ms=10**9,
-        body=decode_uplink(outgoing.topic, outgoing.message),
+        body=body,
     )
 
 

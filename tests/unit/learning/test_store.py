@@ -14,7 +14,7 @@ from learning.scoring import Scorer
 from learning.store import Aliases, ModelStore
 from mliot.clock import ManualClock
 from mliot.errors import UserError
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 FLOW = load_use_cases()["water_flow"]
@@ -35,10 +35,24 @@ def test_a_saved_model_comes_back_and_answers(store: ModelStore, save_constant_m
     assert version.startswith("20251124-160000-")
     stored = store.get("fan_speed", version)
     assert stored.card.columns == FAN.columns
-    scores = Scorer(stored.onnx_path, kind="class", columns=len(FAN.columns)).score(np.full((3, len(FAN.columns)), np.nan, np.float32))
+    scores = Scorer(stored.onnx_path, kind="classification", columns=len(FAN.columns)).score(
+        np.full((3, len(FAN.columns)), np.nan, np.float32)
+    )
     assert scores.values.tolist() == [2, 2, 2]
     assert scores.probabilities is not None
     assert scores.probabilities.tolist() == [0.75] * 3
+
+
+@pytest.mark.parametrize(("use_case", "old"), [(FAN, "class"), (FLOW, "number")], ids=["class", "number"])
+def test_a_card_with_a_kind_s_old_name_is_read_with_the_new_one(store: ModelStore, save_constant_model, use_case, old: str) -> None:
+    version = save_constant_model(store, use_case, 2)
+    path = store.get(use_case.name, version).onnx_path.with_name("card.json")
+    path.write_text(path.read_text().replace(f'"kind":"{use_case.kind}"', f'"kind":"{old}"'))
+    assert f'"kind":"{old}"' in path.read_text()
+    stored = store.get(use_case.name, version)
+    assert stored.card.kind == use_case.kind
+    scorer = Scorer(stored.onnx_path, kind=stored.card.kind, columns=len(use_case.columns))
+    assert scorer.score(np.zeros((1, len(use_case.columns)), np.float32)).values.tolist() == [2.0]
 
 
 def test_the_same_model_has_the_same_version_and_another_has_another(store: ModelStore, save_constant_model) -> None:

@@ -25,8 +25,8 @@ from mliot.messages import (
     command_id,
     prediction_id,
 )  # fmt: skip
-from mliot.usecase import load_use_cases
 from tests.builtingrains import FRAME_GRAIN, GRAINS
+from usecases import load_use_cases
 
 START_MS = 1_764_000_000_000 // 3_600_000 * 3_600_000
 GRACE_MS = IDLE_MS = 5_000

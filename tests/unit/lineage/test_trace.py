@@ -78,7 +78,9 @@ def test_a_frame_leads_to_its_rows_answers_label_command_and_ack(rows, made):
         ("awaited", None),
     ]
     assert node.subject
-    assert [each.id for each in node.walk() if each.kind == "prediction"] == [rows.answer.prediction_id, rows.shadow.prediction_id]
+    answers = [each for each in node.walk() if each.kind == "prediction"]
+    assert [each.id for each in answers] == [rows.answer.prediction_id, rows.shadow.prediction_id]
+    assert [each.text.partition(" (")[0].partition(" by ")[0] for each in answers] == ["fan_speed level 2", "fan_speed level 1"]
 
 
 @pytest.mark.parametrize(

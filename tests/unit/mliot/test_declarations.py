@@ -25,8 +25,8 @@ def test_a_file_is_read_as_declared_and_an_empty_one_is_empty(tmp_path: Path) ->
         (None, "cannot be read: No such file or directory"),
         (b"one: [", "is not YAML: "),
         (b"one: \xff", "is not YAML: "),
-        (b"one: many", "one: Input should be a valid integer"),
-        (b"- 1", ": Input should be a valid dictionary"),
+        (b"one: many", "one: must be a valid integer"),
+        (b"- 1", ": must be a valid dictionary"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path: Path, content: bytes | None, told: str) -> None:
@@ -39,7 +39,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, content: bytes | None, told: 
     assert line.startswith(f"{path}: ")
     assert told in line
     assert "\n" not in line
-    assert line.endswith("; an entry is NAME: NUMBER") is ("Input should" in told)
+    assert line.endswith("; an entry is NAME: NUMBER") is ("must be" in told)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mliot.errors import Rejected
-from mliot.frames import LATEST_AHEAD_MS, MAX_BYTES, MAX_MEASUREMENTS, frame_id, parse_frame
+from mliot.frames import LATEST_AHEAD_MS, MAX_MEASUREMENTS, frame_id, parse_frame, reached_ms
 from mliot.measurements import load_measurements
 
 MEASUREMENTS = load_measurements()
@@ -78,7 +78,6 @@ REFUSED = {
     "time before 1970": (frame(payload={"timestamp": -5, "temperature": 1}), "not after 1970"),
     "time is a string": (frame(payload={"timestamp": "now", "temperature": 1}), "timestamp is a string"),
     "date is not a date": (frame(payload={"date": "yesterday", "temperature": 1}), "is not ISO 8601"),
-    "1 MB": (payload(temperature=1) + b" " * 1_000_000, f"at most {MAX_BYTES}"),
     "10,000 deep": (b'{"id":"a","payload":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "nested too deep"),
     "not UTF-8": (b'{"id":"\xff\xfe"}', "not UTF-8 at byte 7"),
     "slash in the name": (frame(name="a/b"), "may hold only letters"),
@@ -157,3 +156,7 @@ def test_any_object_is_a_frame_of_finite_numbers_or_a_reason(body: dict, stamp: 
     else:
         assert all(math.isfinite(number) for number in read.payload.values())
         assert NOW - 30 * DAY <= read.event_ms <= NOW + LATEST_AHEAD_MS
+
+
+def test_a_frame_shows_event_time_to_have_come_no_further_than_its_arrival() -> None:
+    assert [reached_ms(event_ms, 1_000) for event_ms in (900, 1_000, 300_000)] == [900, 1_000, 1_000]

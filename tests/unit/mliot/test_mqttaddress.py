@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from mliot.mqttaddress import PLATFORM_USER, BrokerAddress, reserved_suffix
 from mliot.settings import Settings
-from streaming.services.bridge import SUBSCRIPTIONS, subscriptions
+from streaming.intake.decoders import load_decoders
+from streaming.services.bridge import subscriptions
 
 
 @given(st.text(min_size=1, max_size=40), st.text(max_size=40))
@@ -40,7 +41,8 @@ def test_client_ids_are_reserved_at_the_local_broker_alone() -> None:
 def test_a_share_is_reserved_like_a_client_id(share: str) -> None:
     made = Settings(_env_file=None, mqtt_share=share, mqtt_password="hush")  # type: ignore[arg-type]
     lead = f"$share/bridges-{reserved_suffix('hush')}/" if share else ""
-    assert subscriptions(made) == tuple(lead + topic for topic in SUBSCRIPTIONS)
+    decoders = load_decoders()
+    assert subscriptions(made, decoders) == tuple(lead + topic for topic in (*decoders.subscriptions, "iot/+/command/ack"))
 
 
 def test_files_of_tls_reach_the_connection_whatever_their_names_hold(tmp_path: Path) -> None:

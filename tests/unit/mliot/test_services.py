@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mliot import services
 from mliot.clock import Deadline, ManualClock, SystemClock
 from mliot.errors import PortTaken
 from mliot.listener import MAX_CONNECTIONS
@@ -120,6 +121,35 @@ class TestStatus:
         status.lag(0)
         assert status.snapshot()["lag"] == 0
         assert "mliot_lag_records" in {metric.name for metric in status.collect()}
+
+
+class TestRemarks:
+    def test_devices_whose_clocks_run_ahead_are_named_the_furthest_first_and_forgotten_once_they_are_right(self) -> None:
+        clock = ManualClock()
+        status = ServiceStatus("bridge", clock)
+        status.ahead({"slightly": 1_500, "far": 299_000})
+        assert status.snapshot()["ahead_ms"] == {"far": 299_000, "slightly": 1_500}
+        assert status.snapshot()["remarks"] == ["the clock of far is 299 s ahead, 1 more device is ahead too"]
+        clock.advance(services.AHEAD_FOR_S * 1000)
+        status.ahead({"slightly": 1_400})
+        assert status.snapshot()["ahead_ms"] == {"slightly": 1_400}
+
+    def test_however_many_devices_run_ahead_only_the_newest_are_remembered(self) -> None:
+        status = ServiceStatus("bridge", ManualClock())
+        for number in range(services.MAX_AHEAD + 5):
+            status.ahead({f"device-{number}": 2_000 + number})
+        status.ahead({"device-5": 1_000_000})
+        assert len(status._ahead) == services.MAX_AHEAD
+        told = status.snapshot()["ahead_ms"]
+        assert len(told) == services.TOLD_AHEAD
+        assert next(iter(told)) == "device-5"
+
+    def test_the_share_of_late_frames_is_said_where_there_are_any(self) -> None:
+        status = ServiceStatus("features", ManualClock())
+        status.count({"read": 100, "used": 100})
+        assert status.snapshot()["remarks"] == []
+        status.count({"read": 100, "used": 90, "late": 10, "late_for_shortest": 5})
+        assert status.snapshot()["remarks"] == ["7.50% of the frames came late for a window (15)"]
 
 
 def said(status: ServiceStatus) -> tuple[object, object]:

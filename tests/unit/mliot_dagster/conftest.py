@@ -15,7 +15,7 @@ from mliot.usecase import Label, Linear, UseCase
 HUMIDITY = UseCase(
     name="humidity_soon",
     title="Humidity in ten minutes",
-    kind="number",
+    kind="regression",
     unit="%RH",
     features="features_place_1m",
     columns=("humidity_avg", "temperature_avg"),

@@ -8,8 +8,8 @@ import pytest
 
 from learning.store import ModelStore
 from mliot.errors import Transient
-from mliot.usecase import load_use_cases
 from mliot_dagster.automation import REFRESH, sensors
+from usecases import load_use_cases
 from warehouse.records import Batch, Span, Topic
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mliot.usecase import load_use_cases
 from mliot_dagster.growth import GROWN_BY, Seen, declared, reason_to_refresh
+from usecases import load_use_cases
 
 
 def play(looks: list[int], *, champion_after: int | None = 1) -> list[int]:

@@ -11,12 +11,12 @@ from learning.gate import Evidence
 from learning.store import ModelStore
 from mliot.clock import ManualClock
 from mliot.errors import Transient
-from mliot.usecase import load_use_cases
 from serving.counters import Counters
 from serving.endpoint import INLINE_ROWS, Endpoint
 from serving.entity import NewestFeatures
 from serving.live import LiveModels
 from serving.problems import Refused
+from usecases import load_use_cases
 
 USE_CASES = load_use_cases()
 FAN = USE_CASES["fan_speed"]

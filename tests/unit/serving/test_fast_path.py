@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from learning.store import ModelStore
 from mliot.clock import ManualClock
-from mliot.usecase import load_use_cases
 from serving import fast_path as direct
 from serving.counters import Counters
 from serving.endpoint import Endpoint
 from serving.live import LiveModels
 from serving.middleware import Edge
 from serving.schema import PredictRequest, PredictResponse
+from usecases import load_use_cases
 
 USE_CASES = load_use_cases()
 FAN = USE_CASES["fan_speed"]

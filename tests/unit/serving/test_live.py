@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from learning.store import ModelStore
 from mliot.clock import ManualClock
-from mliot.usecase import load_use_cases
 from serving.live import RETRY_S, LiveModels
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 FLOW = load_use_cases()["water_flow"]

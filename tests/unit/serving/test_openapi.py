@@ -4,8 +4,8 @@ import pytest
 
 from learning.answers import MAX_ROWS
 from mliot.measurements import load_measurements
-from mliot.usecase import load_use_cases
 from serving.openapi import document, row_schema
+from usecases import load_use_cases
 from warehouse.columns import load_columns
 from warehouse.prepare import PROJECT
 

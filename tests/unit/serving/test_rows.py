@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from learning.card import DataSnapshot, Interval, ModelCard
 from learning.gate import Evidence
-from learning.scoring import Scores
+from learning.tasks.task import Scores
 from serving.problems import Refused
 from serving.rows import matrix, predictions
 
 COLUMNS = ("temperature_avg", "humidity_avg", "pressure_avg")
 
 
-def card(kind: str = "class", interval: Interval | None = None) -> ModelCard:
+def card(kind: str = "classification", interval: Interval | None = None) -> ModelCard:
     return ModelCard(
         use_case="fan_speed",
         title="Fan speed",
@@ -84,14 +84,14 @@ def test_classes_are_whole_numbers_with_a_probability() -> None:
 
 
 def test_numbers_have_the_cards_interval() -> None:
-    (one,) = predictions(Scores(np.array([10.0]), None), card("number", Interval(half_width=1.5, coverage=0.9)))
+    (one,) = predictions(Scores(np.array([10.0]), None), card("regression", Interval(half_width=1.5, coverage=0.9)))
     assert one.model_dump() == {"value": 10.0, "probability": None, "low": 8.5, "high": 11.5}
-    (bare,) = predictions(Scores(np.array([10.0]), None), card("number"))
+    (bare,) = predictions(Scores(np.array([10.0]), None), card("regression"))
     assert (bare.low, bare.high) == (None, None)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_row_without_a_finite_answer_holds_up_no_other(value: float) -> None:
-    one, two = predictions(Scores(np.array([1.0, value]), None), card("number", Interval(half_width=1.5, coverage=0.9)))
+    one, two = predictions(Scores(np.array([1.0, value]), None), card("regression", Interval(half_width=1.5, coverage=0.9)))
     assert (one.value, two.value) == (1.0, None)
     assert json.loads(two.model_dump_json()) == {"value": None, "probability": None, "low": None, "high": None}

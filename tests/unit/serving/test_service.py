@@ -13,9 +13,10 @@ import pytest
 
 from learning.store import ModelStore
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from serving.middleware import Edge
 from serving.service import build
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 BODY = json.dumps({"use_case": "fan_speed", "rows": [dict.fromkeys(FAN.columns, 1.5)]}).encode()

@@ -60,10 +60,13 @@ def test_the_endpoint_says_what_it_cannot_read_and_who_has_no_champion(serve: Se
 
 
 @pytest.mark.parametrize("lag", [9, None])
-@pytest.mark.parametrize(("state", "detail"), [("ok", ""), ("waiting", "Kafka is away"), ("stalled", "stands still"), ("starting", "")])
+@pytest.mark.parametrize(
+    ("state", "detail"), [("ok", "late; ahead"), ("waiting", "Kafka is away"), ("stalled", "stands still"), ("starting", "")]
+)
 def test_service_says_state_rate_lag_and_error(serve: Serve, state: str, detail: str, lag: int | None) -> None:
     told = {"state": state, "rate_per_s": 2.5, "lag": lag, "last_error": "Kafka is away", "last_error_ms": 5, "stalled": "stands still"}
-    told |= {"waits_for": detail if state == "waiting" else "", "notice": ""}
+    told |= {"remarks": ["ahead"] if state == "ok" else [], "notice": "late" if state == "ok" else ""}
+    told["waits_for"] = detail if state == "waiting" else ""
     one = health.service("bridge")(settings(metrics_port=serve(200, told)))
     assert one == health.Health(state, detail, 2.5, lag, "Kafka is away", 5)
     assert (one.ok, one.up) == (state == "ok", state != "starting")
@@ -78,6 +81,7 @@ def test_a_service_that_works_says_what_a_person_must_know_all_the_same(serve: S
         "last_error_ms": None,
         "waits_for": "",
         "stalled": "",
+        "remarks": [],
         "notice": "a session was lost",
     }
     assert health.service("bridge")(settings(metrics_port=serve(200, told))).detail == "a session was lost"

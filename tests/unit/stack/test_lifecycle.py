@@ -32,7 +32,7 @@ class Supervisor:
 
 
 def brought_up(
-    monkeypatch: pytest.MonkeyPatch, home: Path, *parts: Part
+    monkeypatch: pytest.MonkeyPatch, home: Path, *parts: Part, **changed: Any
 ) -> tuple[lifecycle.Started, Supervisor, dict[str, str], list[str]]:
     """What ``up`` answers, what was started, what it told of each part; and what was taken down."""
     told: dict[str, str] = {}
@@ -43,7 +43,7 @@ def brought_up(
     monkeypatch.setattr(lifecycle, "down", lambda _: ended.append("down"))
     monkeypatch.setattr(dbt, "check_declarations", lambda _: None)
     monkeypatch.setattr(postgres, "make_password", lambda _: "")
-    settings = Settings(_env_file=None, home=home)
+    settings = Settings(_env_file=None, home=home, **changed)
     try:
         started = lifecycle.up(settings, [], lambda one, health: told.update({one.name: health.state}))
     finally:
@@ -76,3 +76,17 @@ def test_a_part_in_which_nothing_can_be_made_is_not_well_either(monkeypatch: pyt
 def test_where_nothing_is_well_there_is_nothing_to_leave_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="store is not well after 0 s"):
         brought_up(monkeypatch, tmp_path, part("store", "away"), part("page", "ok", "store"))
+
+
+def test_a_decoder_that_is_wrong_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def begun(_: Settings) -> None:
+        raise AssertionError("the store was begun")
+
+    (tmp_path / "acme.py").write_text("TOPICS = ('acme/up',)\ndef decode(topic, message)\n    return []\n")
+    with pytest.raises(UserError, match=r"acme\.py: line 2: expected ':'"):
+        brought_up(monkeypatch, tmp_path, replace(part("store"), prepare=begun), decoders=tmp_path)
+
+
+def test_a_codec_folder_that_is_none_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: is not a folder of codecs \(MLIOT_CODECS\)"):
+        brought_up(monkeypatch, tmp_path, part("store"), codecs=tmp_path / "nowhere")

@@ -14,16 +14,19 @@ from learning.training.train import train
 from mliot.featuremodels import FeatureModels
 from mliot.measurements import load_measurements
 from mliot.settings import Settings
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.features.labels import label_sources, labels_in
 from streaming.features.openwindows import OpenWindows
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.effects import Received, Record
 from streaming.services import bridge
 from tests.unit.usecases.history import training_set
+from usecases import load_use_cases
 
 README = Path(__file__).parents[3] / "README.md"
 NAME = "next_temperature"
 NOW_MS, HOUR_MS = 1_764_000_000_000, 3_600_000
+DECODERS = load_decoders()
 SEEDS = (14, 34, 20)
 """Those at which the least is saved, of sixty that all pass."""
 
@@ -61,5 +64,5 @@ def history(settings: Settings, seed: int, to_ms: int) -> list[Record]:
     places = rooms(settings.fleet_rooms, seed, Faults(seed, frozenset()))
     sent = merged([place.frames(after_ms, to_ms, HISTORY_PERIOD_MS) for place in places])
     received = [Received(out.topic, out.message, "", out.event_ms, (1, number)) for number, out in enumerate(sent)]
-    written = bridge.decide(received, measurements=known, retention_ms=to_ms, now_ms=to_ms).emits
+    written = bridge.decide(received, decoders=DECODERS, measurements=known, retention_ms=to_ms, now_ms=to_ms).emits
     return [Record(emit.topic, 0, offset, to_ms, emit.key, emit.value, emit.traceparent) for offset, emit in enumerate(written)]

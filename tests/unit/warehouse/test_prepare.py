@@ -12,7 +12,8 @@ from mliot.errors import DeclarationError
 from mliot.featuremodels import FeatureModels
 from mliot.measurements import Measurement, load_measurements
 from mliot.settings import Settings
-from mliot.usecase import Label, Linear, UseCase, load_use_cases
+from mliot.usecase import Label, Linear, UseCase
+from usecases import load_use_cases
 from warehouse.columns import load_columns
 from warehouse.dbt import ready
 from warehouse.prepare import PROJECT, declared_files, generated_files, project_files, working_project
@@ -25,7 +26,7 @@ def case(**changes: object) -> UseCase:
     declared = {
         "name": "comfort",
         "title": "Comfort",
-        "kind": "number",
+        "kind": "regression",
         "features": "features_place_1m",
         "columns": ("temperature_avg",),
         "label": Label(measurement="humidity"),
@@ -143,5 +144,5 @@ def test_nothing_makes_the_project_a_package() -> None:
 def test_a_column_without_a_unit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "columns.yaml"
     path.write_text("groups: {}\nkinds: {}\nmodels: {frames: {about: x, fixed: [{id: {about: x}}], each_measurement: reading}}")
-    with pytest.raises(DeclarationError, match=r"columns.yaml: models\.frames\.fixed\.0\.id\.unit: Field required"):
+    with pytest.raises(DeclarationError, match=r"columns.yaml: models\.frames\.fixed\.0\.id\.unit: is missing"):
         load_columns(path)

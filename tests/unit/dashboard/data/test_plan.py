@@ -4,8 +4,9 @@ from dashboard.data.plan import lines, measured_at, pairs, reading_line, serving
 from dashboard.data.queries import Line
 from dashboard.data.rows import Reading
 from mliot.measurements import load_measurements
-from mliot.usecase import Label, load_use_cases
+from mliot.usecase import Label
 from tests.builtingrains import GRAINS
+from usecases import load_use_cases
 
 USE_CASES, MEASUREMENTS = load_use_cases(), load_measurements()
 NOW = 1_764_000_000_000

@@ -1,7 +1,7 @@
 """Live scores from answers and their labels."""
 
 from learning.monitoring.livescore import Answered, LiveScore, live_scores
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 
 
 def test_each_model_and_role_is_scored_beside_the_baseline_over_the_same_answers() -> None:

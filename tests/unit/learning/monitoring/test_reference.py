@@ -8,7 +8,8 @@ import pytest
 
 from learning.monitoring.reference import keep_reference, read_reference
 from learning.store import ModelStore
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
+from usecases import load_use_cases
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from learning.monitoring.served import newest_served
 from mliot.messages import Feature
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
+from usecases import load_use_cases
 from warehouse.raw import create_raw_tables
 
 MINUTE = 60_000

@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from learning.models.huber import StandardHuber
+from learning.tasks import load_task
 from learning.training.estimators import described, fit
-from learning.training.evaluate import loss
-from learning.training.huber import StandardHuber
 from learning.training.rows import read_rows
-from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest, load_use_cases
+from mliot.usecase import Estimator, HistGradientBoosting, Linear, RandomForest
+from usecases import load_use_cases
 
 FLOW = load_use_cases()["water_flow"]
+NUMBERS = load_task("regression")
 
 
 @pytest.mark.parametrize("estimator", [HistGradientBoosting(iterations=50), Linear()], ids=described)
@@ -21,7 +23,7 @@ def test_a_burst_in_the_labels_is_not_chased(estimator: Estimator, make_table) -
     burst = rows.labels.copy()
     burst[100:130] += 1000
     clean, disturbed = (
-        loss("number", fresh.labels, fit(estimator, "number", replace(rows, labels=labels)).pipeline.predict(fresh.values))
+        NUMBERS.loss(fresh.labels, fit(estimator, NUMBERS, replace(rows, labels=labels)).pipeline.predict(fresh.values))
         for labels in (rows.labels, burst)
     )
     assert disturbed < 1.3 * clean  # fitted to squared errors: over 80 times as much
@@ -30,7 +32,7 @@ def test_a_burst_in_the_labels_is_not_chased(estimator: Estimator, make_table) -
 def test_each_tree_of_a_forest_answers_with_medians(make_table) -> None:
     rows = read_rows(FLOW, make_table(FLOW, 300))
     alike = replace(rows, values=np.ones_like(rows.values), labels=np.where(np.arange(300) % 10, 1.0, 1000.0))
-    assert fit(RandomForest(trees=20), "number", alike).pipeline.predict(alike.values[:1]) == pytest.approx(1.0)  # means: about 100
+    assert fit(RandomForest(trees=20), NUMBERS, alike).pipeline.predict(alike.values[:1]) == pytest.approx(1.0)  # means: about 100
 
 
 @pytest.mark.parametrize(("unit", "zero"), [(1e-4, 0.0), (300.0, 101_325.0), (1e8, 1e10)])

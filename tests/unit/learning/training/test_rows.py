@@ -7,7 +7,7 @@ import pytest
 
 from learning.training.rows import faults, read_rows
 from mliot.errors import DeclarationError
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 

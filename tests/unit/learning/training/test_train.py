@@ -10,7 +10,8 @@ from learning.scoring import Scorer
 from learning.store import ModelStore
 from learning.training.rows import NotEnoughRows
 from learning.training.train import Candidate, train
-from mliot.usecase import HistGradientBoosting, Linear, RandomForest, UseCase, load_use_cases
+from mliot.usecase import HistGradientBoosting, Linear, RandomForest, UseCase
+from usecases import load_use_cases
 
 FAST = {"candidates": (RandomForest(trees=20, depth=8), HistGradientBoosting(iterations=20), Linear())}
 FAN = load_use_cases()["fan_speed"].model_copy(update=FAST)
@@ -52,7 +53,7 @@ def test_the_card_tells_what_the_answers_are_relative_to(make_table) -> None:
 
 def test_the_model_in_the_candidate_gave_the_judged_answers(make_table) -> None:
     candidate = trained(FLOW, make_table(FLOW, 400, missing=0))
-    scorer = Scorer(candidate.onnx, kind="number", columns=len(FLOW.columns))
+    scorer = Scorer(candidate.onnx, kind="regression", columns=len(FLOW.columns))
     newest = make_table(FLOW, 400, missing=0).slice(300)
     values = np.column_stack([newest[column].to_numpy() for column in FLOW.columns]).astype(np.float32)
     assert scorer.score(values).values == pytest.approx(candidate.judged.candidate)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lineage.audit import LogRecord
 from lineage.decide_again.past import Address, Asked, choose, read_labels, read_rows, read_windows, slim
 from mliot.messages import Feature, Label, Prediction, Window
-from mliot.usecase import load_use_cases
+from usecases import load_use_cases
 
 FOREIGN = LogRecord(0, 0, b"\xff{")
 

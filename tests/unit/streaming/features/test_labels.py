@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mliot.featuremodels import FeatureModels
 from mliot.messages import Window
-from mliot.usecase import load_use_cases
 from streaming.features.labels import LabelSource
+from usecases import load_use_cases
 
 MINUTE = 60_000
 FAN = load_use_cases()["fan_speed"]

@@ -7,7 +7,7 @@ from streaming.features.openframes import Arrived, OpenFrames
 
 LONGEST, SHORTEST = 60, 10
 frames = st.builds(
-    Arrived, st.integers(0, 1), st.integers(0, 500), st.integers(0, 200), st.sampled_from([f"sensor@{n}#0" for n in range(30)])
+    Arrived, st.integers(0, 1), st.integers(0, 500), st.integers(0, 200), st.sampled_from([f"sensor@{n}#0" for n in range(30)]), st.just(0)
 )
 batches = st.lists(st.tuples(st.lists(frames, max_size=8, unique_by=lambda frame: frame[:2]), st.integers(0, 300)), max_size=12)
 
@@ -44,7 +44,7 @@ def test_a_frame_is_known_late_or_used(batches: list[tuple[list[Arrived], int]])
 
 def test_a_late_frame_is_late_again_but_not_within_its_batch() -> None:
     opened = OpenFrames(LONGEST, SHORTEST)
-    frame = Arrived(0, 7, 59, "sensor@59#0")
+    frame = Arrived(0, 7, 59, "sensor@59#0", 59)
     twice = opened.judge([frame, frame._replace(kafka_offset=8)], {0: 60})
     assert (twice.fresh, twice.late, twice.unwanted) == (1, 1, [(0, 7), (0, 8)])
     assert [opened.judge([frame], {0: 60}).late for _ in range(2)] == [1, 1]
@@ -52,7 +52,7 @@ def test_a_late_frame_is_late_again_but_not_within_its_batch() -> None:
 
 def test_nothing_is_left_once_it_is_cleared() -> None:
     opened = OpenFrames(LONGEST, SHORTEST)
-    frame = Arrived(0, 7, 59, "sensor@59#0")
+    frame = Arrived(0, 7, 59, "sensor@59#0", 59)
     opened.judge([frame], {0: 0})
     opened.clear()
     assert opened.oldest() == {}

@@ -8,6 +8,7 @@ import pytest
 from mliot.messages import Frame
 from mliot.settings import Settings
 from streaming.intake import newnames
+from streaming.intake.decoders import load_decoders
 from streaming.intake.newnames import NamesFile, NewNames
 from streaming.runtime.effects import Received
 from streaming.services import bridge
@@ -15,6 +16,7 @@ from streaming.services import bridge
 NOW = 1_764_000_000_000
 DECLARED = {"temperature"}
 LAKH = 100_000
+DECODERS = load_decoders()
 
 
 def frame(device: str = "a", place: str = "p", **payload: float) -> Frame:
@@ -98,7 +100,7 @@ def test_a_file_that_cannot_be_written_is_said_and_tried_again(tmp_path: Path) -
     ],
 )
 def test_a_door_is_the_subscription(topic: str, door: str) -> None:
-    assert bridge.door(topic) == door
+    assert DECODERS.door(topic) == door
 
 
 def test_the_bridge_keeps_what_it_refuses_whole_with_one_reason() -> None:
@@ -107,7 +109,7 @@ def test_the_bridge_keeps_what_it_refuses_whole_with_one_reason() -> None:
         return Received(f"iot/d{n}/frames", body, "", NOW, (0, n))
 
     batch = [message(n) for n in range(5)]
-    out = bridge.decide(batch, measurements={}, retention_ms=10**12, now_ms=NOW, names=NewNames(3))
+    out = bridge.decide(batch, decoders=DECODERS, measurements={}, retention_ms=10**12, now_ms=NOW, names=NewNames(3))
     assert out.counts == {"read": 5, "used": 3, "rejected": 2, "too_many_new": 2}
     letters = [msgspec.json.decode(emit.value) for emit in out.emits if emit.topic == "stream-deadletter"]
     assert len({letter["reason"] for letter in letters}) == 1

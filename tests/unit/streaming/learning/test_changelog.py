@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mliot.messages import CHECKPOINT_TOPIC
-from mliot.usecase import load_use_cases
 from streaming.learning import changelog as module
 from streaming.learning.changelog import Changelog, Head, read_head, restored
 from streaming.learning.state import PATIENCE_MS, State
 from streaming.runtime.effects import Emit, Record
 from tests.unit.streaming.learning.test_state import label, observe, row
+from usecases import load_use_cases
 
 FAN = load_use_cases()["fan_speed"]
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mliot.messages import Feature, Label
-from mliot.usecase import load_use_cases
 from streaming.learning import state as module
 from streaming.learning.state import PATIENCE_MS, UNLABELLED, State, packed, unpacked
+from usecases import load_use_cases
 
 MINUTE = 60_000
 FAN = load_use_cases()["fan_speed"]

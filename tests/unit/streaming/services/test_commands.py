@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from mliot.messages import Ack, Command, Prediction, decode
-from mliot.usecase import Action, load_use_cases
+from mliot.usecase import Action
 from streaming.runtime.effects import Record
 from streaming.services.commands import HOUR_MS, Ledger, decide, expired, fold, judge, moved, order, wire
+from usecases import load_use_cases
 
 NOW = 1_764_000_000_000
 ACTION = Action(

@@ -10,11 +10,12 @@ from learning.answers import MAX_ROWS
 from mliot.clock import ManualClock
 from mliot.messages import DeadLetter, Feature, Prediction, decode
 from mliot.services import ServiceStatus
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.runtime.driver import drive, log_performers, model_performers
 from streaming.runtime.effects import Champion, Emit, Score
 from streaming.services.inference import inference, rows_a_request
 from streaming.simulated import SimulatedKafka, SimulatedLog, SimulatedModelServer, as_declared
+from usecases import load_use_cases
 
 START, MINUTE = 1_764_000_000_000, 60_000
 FAN = load_use_cases()["fan_speed"]

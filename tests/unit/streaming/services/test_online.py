@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from mliot.messages import CHECKPOINT_TOPIC, DeadLetter, Feature, Label
-from mliot.usecase import UseCase, load_use_cases
+from mliot.usecase import UseCase
 from streaming.learning.state import State
 from streaming.runtime.effects import Batch, Commit, Effects, Outcome, Partition, Position, Record
 from streaming.services import online
+from usecases import load_use_cases
 
 NOW = 1_764_000_000_000
 MINUTE = 60_000

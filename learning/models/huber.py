@@ -3,9 +3,8 @@
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.linear_model import HuberRegressor
-
-from learning.scoring import Floats
 
 
 class StandardHuber(HuberRegressor):  # type: ignore[misc]  # scikit-learn has no types
@@ -15,7 +14,7 @@ class StandardHuber(HuberRegressor):  # type: ignore[misc]  # scikit-learn has n
     the same penalty means something else in hPa than in Pa. ``coef_``, ``intercept_`` and ``scale_`` are in the label's unit again.
     """
 
-    def fit(self, X: Any, y: Floats) -> Self:  # noqa: N803 (scikit-learn's name)
+    def fit(self, X: Any, y: npt.NDArray[np.float64]) -> Self:  # noqa: N803 (scikit-learn's name)
         centre = float(np.median(y))
         unit = float(np.mean(np.abs(y - centre))) or 1.0
         super().fit(X, (y - centre) / unit)

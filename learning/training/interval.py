@@ -1,28 +1,12 @@
-"""Scores, losses and intervals: numbers from labels and answers. Pure."""
+"""Split-conformal prediction intervals, and how often they held. Pure."""
 
-from collections.abc import Sequence
 from math import ceil, inf
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score
 
-from learning.scoring import Floats
-from learning.training.estimators import Kind
+from learning.tasks.task import Floats
 
 COVERAGE = 0.9
-
-
-def loss(kind: Kind, labels: Floats, answers: Floats) -> float:
-    """1 - macro F1 over the classes that ``labels`` show, or the mean absolute error in the label's unit. Less is better, 0 is perfect."""
-    if kind == "number":
-        return float(np.mean(np.abs(labels - answers)))
-    return 1 - float(f1_score(labels, answers, labels=np.unique(labels), average="macro", zero_division=0))
-
-
-def confusion(labels: Floats, answers: Floats, classes: Sequence[int]) -> list[list[int]]:
-    """How often each class (row) was answered as each class (column), in the order of ``classes``."""
-    counts: list[list[int]] = confusion_matrix(labels, answers, labels=list(classes)).tolist()
-    return counts
 
 
 def half_width(labels: Floats, answers: Floats, coverage: float = COVERAGE) -> float:

@@ -1,28 +1,37 @@
-"""The AsyncAPI 3.0 document of what travels through Kafka and MQTT: ``python -m mliot.asyncapi > docs/asyncapi.yaml`` makes it from the
+"""The AsyncAPI 3.0 document of what travels through Kafka and MQTT: ``python -m streaming.asyncapi > docs/asyncapi.yaml`` makes it from the
 types that read and write it."""
 
+import re
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from inspect import getdoc
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
 
-from mliot.devicemessages import ACK_TOPIC, COMMAND_TOPIC, FRAME_TOPICS, DeviceAck, DeviceCommand
+from mliot.devicemessages import ACK_TOPIC, COMMAND_TOPIC, DeviceAck, DeviceCommand
 from mliot.frames import frame_schema
 from mliot.measurements import load_measurements
 from mliot.messages import MESSAGES, Message
 from mliot.settings import HOST, Settings
+from streaming.intake.decoders import Decoder, load_decoders
 
+FRAME = "DeviceFrame"
 BODIES: tuple[type[msgspec.Struct], ...] = (DeviceCommand, DeviceAck)
+_NAMED = re.compile(r"\{(\w+)\}")
+_LEVELS = re.compile(r"/\{\w+\}/|/")
 _KEY = "place_id; of a device without a place, the device's name; empty for a message of unknown origin"
 
 
 def document() -> dict[str, Any]:
     """The document as plain data: a channel a topic, the message on it, and the JSON schema of its value."""
-    _, schemas = msgspec.json.schema_components((*MESSAGES, *BODIES), ref_template="#/components/schemas/{name}")
-    schemas["DeviceFrame"] = frame_schema(load_measurements())
+    decoders = load_decoders()
+    channels, envelopes = _channels(decoders), tuple(decoder.message for decoder in decoders if decoder.message)
+    bodies = (FRAME, *(kind.__name__ for kind in (*BODIES, *envelopes)))
+    _, schemas = msgspec.json.schema_components((*MESSAGES, *BODIES, *envelopes), ref_template="#/components/schemas/{name}")
+    schemas[FRAME] = frame_schema(load_measurements())
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -46,9 +55,9 @@ def document() -> dict[str, Any]:
                 "description": "The local stack's Kafka; MLIOT_KAFKA_BOOTSTRAP names another one.",
             },
         },
-        "channels": {**_device_channels(), **{_channel(kind): _topic(kind) for kind in MESSAGES}},
+        "channels": {**_device_channels(channels), **{_channel(kind): _topic(kind) for kind in MESSAGES}},
         "operations": {
-            **_device_operations(),
+            **_device_operations(channels),
             **{
                 f"{verb}{kind.__name__}": {
                     "action": verb,
@@ -61,7 +70,7 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "messages": {
-                **{name: _device_message(name, schemas[name]["description"]) for name in ("DeviceFrame", "DeviceCommand", "DeviceAck")},
+                **{name: _device_message(name, schemas[name]["description"]) for name in bodies},
                 **{kind.__name__: _message(kind) for kind in MESSAGES},
             },
             "schemas": schemas,
@@ -69,37 +78,54 @@ def document() -> dict[str, Any]:
     }
 
 
-DEVICE_CHANNELS = {
-    **{f"mqtt-{topic.replace('/{device}/', '-')}": (topic, "DeviceFrame", "A device publishes a reading.") for topic in FRAME_TOPICS},
-    "mqtt-command": (COMMAND_TOPIC, "DeviceCommand", "The platform orders; the message expires with the command."),
-    "mqtt-ack": (ACK_TOPIC, "DeviceAck", "A device answers to a command."),
-}
-"""By name: topic, message, and what happens on it."""
+class Channel(NamedTuple):
+    """A topic of MQTT, the message on it, and what happens there."""
+
+    address: str
+    message: str
+    what: str
 
 
-def _device_channels() -> dict[str, Any]:
+def _channels(decoders: Iterable[Decoder]) -> dict[str, Channel]:
+    """The channels of MQTT by name."""
     return {
-        name: {
-            "address": topic,
-            "description": what,
-            "servers": [{"$ref": "#/servers/mqtt"}],
-            **({"parameters": {"device": {"description": "the device's name"}}} if "{device}" in topic else {}),
-            "messages": {message: {"$ref": f"#/components/messages/{message}"}},
-        }
-        for name, (topic, message, what) in DEVICE_CHANNELS.items()
+        **{f"mqtt-{_LEVELS.sub('-', topic)}": _frames_channel(topic, decoder) for decoder in decoders for topic in decoder.topics},
+        "mqtt-command": Channel(COMMAND_TOPIC, DeviceCommand.__name__, "The platform orders; the message expires with the command."),
+        "mqtt-ack": Channel(ACK_TOPIC, DeviceAck.__name__, "A device answers to a command."),
     }
 
 
-def _device_operations() -> dict[str, Any]:
+def _frames_channel(topic: str, decoder: Decoder) -> Channel:
+    if decoder.message is None:
+        return Channel(topic, FRAME, "A device publishes a reading.")
+    return Channel(topic, decoder.message.__name__, "A network server publishes what a device sent.")
+
+
+def _device_channels(channels: Mapping[str, Channel]) -> dict[str, Any]:
+    return {
+        name: {
+            "address": channel.address,
+            "description": channel.what,
+            "servers": [{"$ref": "#/servers/mqtt"}],
+            **({"parameters": {level: {"description": f"which {level}"} for level in named}} if named else {}),
+            "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        }
+        for name, channel in channels.items()
+        for named in [_NAMED.findall(channel.address)]
+    }
+
+
+def _device_operations(channels: Mapping[str, Channel]) -> dict[str, Any]:
     """From the platform's side."""
     return {
-        f"{'send' if message == 'DeviceCommand' else 'receive'}-{name}": {
-            "action": "send" if message == "DeviceCommand" else "receive",
+        f"{verb}-{name}": {
+            "action": verb,
             "channel": {"$ref": f"#/channels/{name}"},
-            "summary": what,
+            "summary": channel.what,
             "bindings": {"mqtt": {"qos": 1, "bindingVersion": "0.2.0"}},
         }
-        for name, (_, message, what) in DEVICE_CHANNELS.items()
+        for name, channel in channels.items()
+        for verb in ["send" if channel.address == COMMAND_TOPIC else "receive"]
     }
 
 
@@ -147,7 +173,7 @@ def _about(kind: type[Message]) -> str:
 
 def rendered() -> str:
     """The document as YAML."""
-    made = "Made by `python -m mliot.asyncapi > docs/asyncapi.yaml` from the types that read and write: change those, not this file."
+    made = "Made by `python -m streaming.asyncapi > docs/asyncapi.yaml` from the types that read and write: change those, not this file."
     return f"# {made}\n" + yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=140)
 
 

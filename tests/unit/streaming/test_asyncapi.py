@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 from devices.fan import Fan
 from devices.faults import Faults
 from devices.places import RoomPlace
-from mliot.asyncapi import document, rendered
-from mliot.devicemessages import ACK_TOPIC, COMMAND_TOPIC, FRAME_TOPICS, topic_filter
+from mliot.devicemessages import ACK_TOPIC, COMMAND_TOPIC
 from mliot.errors import Rejected
 from mliot.frames import parse_frame
 from mliot.measurements import load_measurements
 from mliot.messages import MESSAGES, Command, command_id
+from streaming.asyncapi import document, rendered
+from streaming.intake.decoders import load_decoders
 from streaming.runtime.effects import Received
 from streaming.services.bridge import parse_ack
 from streaming.services.commands import wire
@@ -56,14 +58,16 @@ def _value(annotation):
 
 
 def test_the_file_is_the_one_that_the_messages_make():
-    assert DOCUMENT.read_text() == rendered(), "run: python -m mliot.asyncapi > docs/asyncapi.yaml"
+    assert DOCUMENT.read_text() == rendered(), "run: python -m streaming.asyncapi > docs/asyncapi.yaml"
 
 
 def test_every_topic_has_its_channel_and_message():
     channels = yaml.safe_load(DOCUMENT.read_text())["channels"]
     assert {channel["address"]: list(channel["messages"]) for channel in channels.values()} == {
         **{kind.topic_name: [kind.__name__] for kind in MESSAGES},
-        **{topic: ["DeviceFrame"] for topic in FRAME_TOPICS},
+        **{topic: ["DeviceFrame"] for topic in ("iot-frames-model", "iot-frames-sensor", "iot/{device}/frames")},
+        "application/{application}/device/{device}/event/up": ["ChirpStackUplink"],
+        "v3/{application}/devices/{device}/up": ["ThingsStackUplink"],
         COMMAND_TOPIC: ["DeviceCommand"],
         ACK_TOPIC: ["DeviceAck"],
     }
@@ -105,7 +109,7 @@ NOW_MS = 1_764_000_000_000
 KNOWN = load_measurements()
 WHOLE = document()
 SCHEMAS = {name: jsonschema.Draft202012Validator({**WHOLE, "$ref": f"#/components/schemas/{name}"})
-           for name in ("DeviceFrame", "DeviceCommand", "DeviceAck")}  # fmt: skip
+           for name in ("DeviceFrame", "DeviceCommand", "DeviceAck", "ChirpStackUplink", "ThingsStackUplink")}  # fmt: skip
 UNSAID = re.compile(r"time is |date .* is not ISO 8601|a text holds a zero byte|Expected `int.*got `float`")
 GOOD_ID = command_id("room-1", NOW_MS, "p", "f")
 
@@ -233,14 +237,16 @@ def test_the_documented_frame_fits_and_each_thing_wrong_with_it_does_not() -> No
 
 
 def test_what_the_simulated_fleet_says_and_is_told_fits() -> None:
-    topics = {topic_filter(topic) for topic in FRAME_TOPICS}
-    seen = 0
-    for place in (RoomPlace("room-1", 1, Faults(1), number=1), RoomPlace("000000000", 1, Faults(1), number=0)):
+    decoders = load_decoders()
+    seen = Counter()
+    for place in (RoomPlace("room-1", 1, Faults(1), number=1), RoomPlace("room-2", 1, Faults(1), number=2)):
         for outgoing in place.frames(NOW_MS, NOW_MS + 3_600_000, 60_000):
-            if outgoing.topic in topics or re.fullmatch(r"iot/[^/]+/frames", outgoing.topic):
-                SCHEMAS["DeviceFrame"].validate(json.loads(outgoing.message))
-                seen += 1
-    assert seen > 100
+            (taker,) = (each for each in decoders if any(one.matches(outgoing.topic.split("/")) for one in each.filters))
+            name = taker.message.__name__ if taker.message else "DeviceFrame"
+            SCHEMAS[name].validate(json.loads(outgoing.message))
+            seen[name] += 1
+    assert seen.keys() == {"DeviceFrame", "ChirpStackUplink", "ThingsStackUplink"}
+    assert min(seen.values()) > 30
     ordered = Command(command_id=GOOD_ID, state="queued", device="room-1-fan", place_id="room-1", use_case="fan_speed", prediction_id="p",
                       action="fan_speed", value=2.0, decided_ms=NOW_MS, expires_ms=NOW_MS + 90_000, at_ms=NOW_MS)  # fmt: skip
     message = wire(ordered)

@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mliot.usecase import load_use_cases
-from streaming.learning.learner import MIN_LEARNT, learner_for
+from learning.models.online import MIN_LEARNT, Learner
+from learning.tasks import load_task
+from mliot.usecase import UseCase
+from usecases import load_use_cases
 
 USE_CASES = load_use_cases()
 FAN, FLOW = USE_CASES["fan_speed"], USE_CASES["water_flow"]
 NUMBERS = st.floats(-1e6, 1e6)
+
+
+def learner_for(use_case: UseCase) -> Learner:
+    return load_task(use_case.kind).online(use_case)
 
 
 def rows(use_case):
@@ -57,12 +63,12 @@ def test_it_learns_what_can_be_learnt(use_case) -> None:
     errors = []
     for n in range(1500):
         x = random.uniform(0, 8)
-        truth = float(int(x > 4)) if use_case.kind == "class" else 30 * x + 100
+        truth = float(int(x > 4)) if use_case.classes else 30 * x + 100
         answer = learner.predict({column: x})
         if n > 1000:
             errors.append(abs(answer[0] - truth))
         learner.learn({column: x}, truth)
-    limit = 0.06 if use_case.kind == "class" else 8.0
+    limit = 0.06 if use_case.classes else 8.0
     assert sum(errors) / len(errors) < limit
 
 

@@ -16,11 +16,11 @@ MakeTable = Callable[..., pa.Table]
 def make_table() -> MakeTable:
     def make(use_case: UseCase, rows: int, *, seed: int = 0, noise: float = 1.0, missing: float = 0.02) -> pa.Table:
         random = np.random.default_rng(seed)
-        step = 60_000 if use_case.kind == "class" else 3_600_000
+        step = 60_000 if use_case.classes else 3_600_000
         start = START_MS + np.arange(rows) * step
         wave = 25 + 5 * np.sin(np.arange(rows) / 24 * 2 * np.pi) + random.normal(size=rows)
         values = {column: wave + noise * random.normal(size=rows) for column in use_case.columns}
-        labels = np.digitize(wave, [22, 25, 28]).astype(float) if use_case.kind == "class" else 2 * wave
+        labels = np.digitize(wave, [22, 25, 28]).astype(float) if use_case.classes else 2 * wave
         late = use_case.delay_ms // step + 1
         return pa.table(
             {

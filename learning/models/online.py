@@ -1,4 +1,4 @@
-"""River's linear models behind one face: learn, predict, and a state that is plain JSON."""
+"""River's linear models behind one face: learn, predict, and a state that is plain JSON. The task says which one is its own."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class State(msgspec.Struct):
     vars: dict[str, float]
 
 
-class NumberState(State):
+class RegressionState(State):
     """``label`` is count, mean and variance of the label, or of its change."""
 
     weights: dict[str, float]
@@ -47,16 +47,11 @@ class NumberState(State):
     label: tuple[int, float, float]
 
 
-class ClassesState(State):
+class ClassificationState(State):
     """By class."""
 
     weights: dict[int, dict[str, float]]
     steps: dict[int, int]
-
-
-def learner_for(use_case: UseCase) -> Learner:
-    """The linear learner for the use case's kind of label."""
-    return _Classes(use_case) if use_case.kind == "class" else _Number(use_case)
 
 
 class _Linear:
@@ -97,15 +92,16 @@ class _Linear:
         self._scaler.vars = defaultdict(float, state.vars)
 
 
-class _Number(_Linear):
-    """Least squares by stochastic gradient descent on the standardised label, gradients clipped against outliers.
+class OnlineRegression(_Linear):
+    """A linear model by stochastic gradient descent on the standardised label, gradients clipped against outliers.
 
-    Where the use case says ``relative_to``, the change from that column is learnt; a row without it is passed over.
+    ``loss`` is least squares where none is given. Where the use case says ``relative_to``, the change from that column is learnt; a row
+    without it is passed over.
     """
 
-    def __init__(self, use_case: UseCase) -> None:
+    def __init__(self, use_case: UseCase, loss: optim.losses.RegressionLoss | None = None) -> None:
         super().__init__(use_case)
-        self._model = linear_model.LinearRegression(optimizer=optim.SGD(0.02), l2=1e-4, clip_gradient=10.0)
+        self._model = linear_model.LinearRegression(optimizer=optim.SGD(0.02), loss=loss, l2=1e-4, clip_gradient=10.0)
         self._label = preprocessing.StandardScaler()
         self._relative_to = use_case.relative_to
 
@@ -127,9 +123,9 @@ class _Number(_Linear):
     def _level(self, values: Mapping[str, float]) -> float | None:
         return values.get(self._relative_to) if self._relative_to else 0.0
 
-    def state(self) -> NumberState:
+    def state(self) -> RegressionState:
         label = self._label
-        return NumberState(
+        return RegressionState(
             **self._common_state(),
             weights=dict(self._model.weights),
             intercept=self._model.intercept,
@@ -138,7 +134,7 @@ class _Number(_Linear):
         )
 
     def restore(self, state: msgspec.Raw) -> None:
-        found = msgspec.json.decode(state, type=NumberState)
+        found = msgspec.json.decode(state, type=RegressionState)
         self._restore_common(found)
         self._model._weights = VectorDict(found.weights, None)
         self._model.intercept = found.intercept
@@ -146,7 +142,7 @@ class _Number(_Linear):
         self._label.counts["y"], self._label.means["y"], self._label.vars["y"] = found.label
 
 
-class _Classes(_Linear):
+class OnlineClassification(_Linear):
     """Softmax regression by stochastic gradient descent."""
 
     def __init__(self, use_case: UseCase) -> None:
@@ -164,15 +160,15 @@ class _Classes(_Linear):
         best = max(sorted(shares), key=shares.__getitem__)
         return (float(best), float(shares[best])) if isfinite(shares[best]) else None
 
-    def state(self) -> ClassesState:
-        return ClassesState(
+    def state(self) -> ClassificationState:
+        return ClassificationState(
             **self._common_state(),
             weights={label: dict(weights) for label, weights in self._model.weights.items()},
             steps={label: optimizer.n_iterations for label, optimizer in self._model.optimizers.items()},
         )
 
     def restore(self, state: msgspec.Raw) -> None:
-        found = msgspec.json.decode(state, type=ClassesState)
+        found = msgspec.json.decode(state, type=ClassificationState)
         self._restore_common(found)
         for label, weights in found.weights.items():
             self._model.weights[label] = defaultdict(float, weights)
