@@ -145,7 +145,9 @@ def test_what_the_broker_does_not_take_in_its_time_is_never_sent(mqtt_server, to
     left, and one that is over from the start is no reason to wait for anybody."""
     clock, came = SystemClock(), []
     reader = Client(CallbackAPIVersion.VERSION2, f"r-{topic}", protocol=MQTTv5)
+    subscribed: list[object] = []
     reader.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+    reader.on_subscribe = lambda _client, _data, _mid, reasons, _properties: subscribed.extend(reasons)
     reader.on_message = lambda _client, _data, message: came.append((message.payload, message.properties.MessageExpiryInterval))
     keep = Properties(PacketTypes.CONNECT)
     keep.SessionExpiryInterval = 600
@@ -153,6 +155,7 @@ def test_what_the_broker_does_not_take_in_its_time_is_never_sent(mqtt_server, to
     reader.connect(address.hostname, address.port, clean_start=False, properties=keep)
     reader.loop_start()
     try:
+        until(lambda: bool(subscribed))
         with MqttBroker(mqtt_server.settings.mqtt_address, f"w-{topic}", ()) as writer:
             publish(writer, Publish([outgoing(topic, b"first", TRACEPARENT, 600)]))
             until(lambda: [payload for payload, _ in came] == [b"first"])
