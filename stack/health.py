@@ -153,7 +153,7 @@ def service(name: str) -> Check:
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             return Health("away", _reason(error))
-        said = told["waits_for"] or "; ".join(filter(None, (told["notice"], *told["remarks"])))
+        said = told.get("waits_for") or "; ".join(filter(None, (told.get("notice"), *told.get("remarks", ()))))
         detail = told["stalled"] if told["state"] == "stalled" else said
         return Health(told["state"], detail, told["rate_per_s"], told["lag"], told["last_error"], told["last_error_ms"])
 
