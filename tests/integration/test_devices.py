@@ -161,7 +161,7 @@ def too_late(ids: Iterable[str], grace_ms: float) -> list[str]:
 
 def _get(settings: Settings, path: str) -> bytes:
     with socket.create_connection(("127.0.0.1", metrics_port(settings, "fleet")), 5) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         with connection.makefile("rb") as answer:
             return answer.read().partition(b"\r\n\r\n")[2]
 

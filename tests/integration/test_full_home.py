@@ -13,6 +13,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from mliot.clock import SystemClock
+from mliot.settings import HOST
 from stack import supervise
 from stack.status import problems
 from tests.e2e.stack import Stack, running, settings_of_its_own, until
@@ -46,9 +47,8 @@ def stack() -> Iterator[Stack]:
 
 def publish(stack: Stack, device: str) -> int:
     """Sends frames; answers how many the broker has acknowledged."""
-    host, port = stack.settings.mqtt_address.removeprefix("mqtt://").split(":")
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.connect(host, int(port))
+    client.connect(HOST, stack.settings.mqtt_port)
     client.loop_start()
     now_ms = SystemClock().now_ms()
     frames = [json.dumps({"name": device, "payload": {"temperature": 20, "timestamp": now_ms + n}}) for n in range(FRAMES)]

@@ -14,6 +14,7 @@ from paho.mqtt.properties import Properties
 
 from mliot.clock import Deadline, SystemClock
 from mliot.messages import TOPICS
+from mliot.settings import HOST
 from stack import kafka, postgres
 from stack.standalone import StandaloneServer
 
@@ -30,14 +31,13 @@ def wait_for(condition: Callable[[], bool], within_s: float = 20) -> None:
 
 def subscriber(server: StandaloneServer, client_id: str, topic: str, received: list[str]) -> paho.Client:
     """A client with a session that outlives its connection; what it acknowledged is in ``received``."""
-    host, port = server.settings.mqtt_address.removeprefix("mqtt://").split(":")
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
     client.on_message = lambda _client, _data, message: received.append(message.payload.decode())
     subscribed: list[int] = []
     client.on_subscribe = lambda _client, _data, mid, _reasons, _properties: subscribed.append(mid)
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 600
-    client.connect(host, int(port), clean_start=False, properties=properties)
+    client.connect(HOST, server.settings.mqtt_port, clean_start=False, properties=properties)
     client.loop_start()
     client.subscribe(topic, qos=1)
     wait_for(lambda: bool(subscribed))
@@ -52,9 +52,8 @@ def leave(client: paho.Client) -> None:
 def test_broker_delivers_after_kill_what_it_acknowledged_before(mqtt_server: StandaloneServer) -> None:
     topic, client_id, received = f"iot/{uuid4().hex}/frames", uuid4().hex, []
     leave(subscriber(mqtt_server, client_id, topic, received))
-    host, port = mqtt_server.settings.mqtt_address.removeprefix("mqtt://").split(":")
     publisher = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    publisher.connect(host, int(port))
+    publisher.connect(HOST, mqtt_server.settings.mqtt_port)
     publisher.loop_start()
     sent = [publisher.publish(topic, str(n), qos=1) for n in range(MESSAGES)]
     for one in sent:

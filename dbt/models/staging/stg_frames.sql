@@ -38,6 +38,7 @@ where regexp_full_match(frame.frame_id, '[A-Za-z0-9_.:\-]+@[0-9]{1,15}#[0-9a-f]{
     and regexp_full_match(frame.place_id, '[A-Za-z0-9_.:\-]+')
     and length(frame.place_id) <= 64
     and frame.event_ms between 0 and 253402300799999
+    and frame.arrived_ms between 0 and 253402300799999
     {%- for name, ends in var('measurements').items() %}
     and coalesce(frame.payload."{{ name }}" between {{ ends[0] }} and {{ ends[1] }}, true)
     {%- endfor %}
