@@ -42,7 +42,7 @@ def test_a_short_campaign_finds_nothing(campaign: Campaign) -> None:
     assert tally.findings == [], "\n".join(f"{finding.error}; again: {finding.reproduction}" for finding in tally.findings)
     assert sum(tally.frames.values()) == 9000
     assert min(tally.frames[fate] for fate in ("Frame", "Ack", "DeadLetter")) > 100
-    assert tally.records["inference used"] > 50
+    assert tally.records["inference used"] > 20
     assert "9,000 frames" in summary(tally, SEED, 1.0)
 
 
